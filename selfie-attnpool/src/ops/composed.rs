@@ -1,0 +1,93 @@
+//! The same four steps by Candle's own differentiable ops, for other devices and types: the formulas, one line each.
+//!
+//! `candle_nn::LayerNorm` and `ops::softmax_last_dim` would stop the gradients without a word, so both are spelled out.
+
+use super::NORM_EPS;
+use crate::dropout::Dropout;
+use candle_core::{D, Result, Tensor};
+
+/// x (B, T, D), `w` (3D, D), `b` (3D) -> (B, queries, D).
+pub(super) fn attention(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    heads: usize,
+    queries: usize,
+    dropout: Dropout,
+) -> Result<Tensor> {
+    let (batch, _, d) = x.dims3()?;
+    let weights = weights(x, (w, b), heads, queries)?; // (B, h, queries, T)
+    let v = split_heads(
+        &linear(x, &w.narrow(0, 2 * d, d)?, &b.narrow(0, 2 * d, d)?)?,
+        heads,
+    )?; // (B, h, T, d)
+    let out = dropout.apply(&weights, batch * heads)?.matmul(&v)?; // (B, h, queries, d)
+    out.transpose(1, 2)?.contiguous()?.flatten_from(2) // (B, queries, D)
+}
+
+/// How much the first `queries` tokens attend to each token, without dropout: (B, h, queries, T).
+fn weights(x: &Tensor, (w, b): (&Tensor, &Tensor), heads: usize, queries: usize) -> Result<Tensor> {
+    let d = x.dim(2)?;
+    let asking = x.narrow(1, 0, queries)?; // (B, queries, D)
+    let q = split_heads(
+        &linear(&asking, &w.narrow(0, 0, d)?, &b.narrow(0, 0, d)?)?,
+        heads,
+    )?; // (B, h, queries, d)
+    let k = split_heads(&linear(x, &w.narrow(0, d, d)?, &b.narrow(0, d, d)?)?, heads)?; // (B, h, T, d)
+    let scores = (q.matmul(&k.t()?)? * (1.0 / ((d / heads) as f64).sqrt()))?; // (B, h, queries, T)
+    // The maximum only guards against overflow: the softmax, and so its gradient, does not depend on it.
+    let exp = scores
+        .broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?
+        .exp()?;
+    exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
+}
+
+/// The attention weights of the first token, without dropout and outside the graph: (B, h, T).
+pub(crate) fn attention_weights(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    heads: usize,
+) -> Result<Tensor> {
+    weights(&x.detach(), (&w.detach(), &b.detach()), heads, 1)?.squeeze(2) // (B, h, T)
+}
+
+/// x (B, T, E), w (D, E) -> (B, T, D).
+pub(super) fn project(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    let (b, t, e) = x.dims3()?;
+    x.reshape((b * t, e))?.matmul(&w.t()?)?.reshape((b, t, ())) // (B, T, D)
+}
+
+/// x, y (B, T, D), vectors (3, D) = bias, weight and bias of the norm -> (B, T, D).
+pub(super) fn residual_norm(
+    x: &Tensor,
+    y: &Tensor,
+    vectors: &Tensor,
+    dropout: Dropout,
+) -> Result<Tensor> {
+    let (b, t, _) = x.dims3()?;
+    let (bias, weight, shift) = (vectors.get(0)?, vectors.get(1)?, vectors.get(2)?); // (D) each
+    let sum = (x + dropout.apply(&y.broadcast_add(&bias)?, b * t)?)?;
+    let centred = sum.broadcast_sub(&sum.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?; // (B, T, 1)
+    let normal = centred.broadcast_div(&(variance + NORM_EPS as f64)?.sqrt()?)?;
+    normal.broadcast_mul(&weight)?.broadcast_add(&shift)
+}
+
+/// x (B, T, D), w (F, D), b (F) -> (B, T, F).
+pub(super) fn linear_gelu(
+    x: &Tensor,
+    (w, b): (&Tensor, &Tensor),
+    dropout: Dropout,
+) -> Result<Tensor> {
+    let (batch, t, _) = x.dims3()?;
+    dropout.apply(&linear(x, w, b)?.gelu_erf()?, batch * t)
+}
+
+fn linear(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+    project(x, w)?.broadcast_add(b)
+}
+
+/// (B, T, D) -> (B, h, T, d).
+fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (b, t, _) = x.dims3()?;
+    x.reshape((b, t, heads, ()))?.transpose(1, 2)?.contiguous() // (B, h, T, d)
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod bottleneck;
+mod config;
+mod error;
+mod fused;
+mod layers;
+mod ops;
+mod resnet;
+#[cfg(test)]
+mod testing;
+mod trunk;
+
+pub use config::{Block, EncoderConfig, Stem};
+pub use error::{Error, Result};
+pub use layers::Mode;
+pub use resnet::ResNet;
+pub use trunk::Trunk;

@@ -1,0 +1,294 @@
+//! Convolution over channels-last maps, tile by tile: forward, input gradient and weight gradient.
+//!
+//! Replaces Candle's `conv2d`. The input may be given as a norm's input ([`Source::Activated`]): then
+//! `relu(norm(z))` is made for one tile at a time and never stored, and likewise the upstream gradient behind a norm
+//! ([`Upstream`]). So a layer reads its input once and writes its output once, and a training step keeps one map a
+//! convolution. Weights are (out, in, k, k) as torchvision stores them; maps are (image, row, column, channel).
+
+use super::norm::{GradientSums, InputGradient, Moments, Norm};
+use super::outer::outer;
+use super::product::{Packed, Rows, product};
+use super::taps::{Class, Geometry};
+use super::tiles::{Tile, Tiling, for_each_part, scratch};
+use std::ops::Range;
+
+/// Where a convolution's input comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// As stored.
+    Plain(&'a [f32]),
+    /// `relu(norm(z))`, made tile by tile.
+    Activated(&'a [f32], &'a Norm),
+}
+
+impl Source<'_> {
+    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Vec<f32>) -> &'s [f32] {
+        match self {
+            Source::Plain(x) => &x[at],
+            Source::Activated(z, norm) => {
+                let y = scratch(buffer, at.len());
+                norm.apply(&z[at], y, true);
+                y
+            }
+        }
+    }
+}
+
+/// The gradient of a convolution's output.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream<'a> {
+    /// The gradient, or that of the norm's output behind the convolution.
+    pub gradient: &'a [f32],
+    /// The norm behind the convolution: its input, and the line that leads to its input's gradient.
+    pub norm: Option<(&'a [f32], &'a InputGradient)>,
+}
+
+impl Upstream<'_> {
+    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Vec<f32>) -> &'s [f32] {
+        match self.norm {
+            None => &self.gradient[at],
+            Some((z, line)) => {
+                let dz = scratch(buffer, at.len());
+                line.apply(&self.gradient[at.clone()], &z[at], dz);
+                dz
+            }
+        }
+    }
+}
+
+/// Packs weights (out, in, k, k) for the forward product.
+pub(crate) fn pack_forward(g: &Geometry, weights: &[f32]) -> Packed {
+    let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
+    Packed::new(taps * c_in, c_out, weights, c_in * taps, |row| {
+        row % c_in * taps + row / c_in
+    })
+}
+
+/// Packs weights (out, in, k, k) for the input gradient.
+pub(crate) fn pack_backward(g: &Geometry, weights: &[f32]) -> Packed {
+    let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
+    Packed::new(taps * c_out, c_in, weights, taps, |row| {
+        row % c_out * c_in * taps + row / c_out
+    })
+}
+
+/// The two sides' floats in one row of pixels.
+fn row_floats(g: &Geometry) -> (usize, usize) {
+    (g.input.1 * g.channels.0, g.output().1 * g.channels.1)
+}
+
+/// Floats of some rows of some images, given that several images come with all their rows.
+fn span(images: &Range<usize>, rows: &Range<usize>, image: usize, row: usize) -> Range<usize> {
+    images.start * image + rows.start * row..(images.end - 1) * image + rows.end * row
+}
+
+fn tiling(g: &Geometry, images: usize) -> Tiling {
+    let floats = g.floats();
+    Tiling::new(images, g.output().0, floats.0.max(floats.1))
+}
+
+/// `z = conv(source)`; with `statistics`, also the moments of each output channel.
+pub(crate) fn forward(
+    g: &Geometry,
+    images: usize,
+    source: Source,
+    weights: &Packed,
+    z: &mut [f32],
+    statistics: bool,
+) -> Moments {
+    let (floats, row) = (g.floats(), row_floats(g));
+    let tiling = tiling(g, images);
+    let bands: Vec<(Range<usize>, Vec<Class>)> = tiling
+        .bands
+        .iter()
+        .map(|rows| {
+            (
+                g.input_rows(rows),
+                g.forward(rows.clone(), g.input_rows(rows).start),
+            )
+        })
+        .collect();
+    let target = |tile: &Tile| tile.images.len() * tiling.bands[tile.band].len() * row.1;
+    let (moments, _) = tiling.run(z, target, Vec::new, |buffer, tile, z| {
+        let (rows, classes) = &bands[tile.band];
+        let x = source.part(span(&tile.images, rows, floats.0, row.0), buffer);
+        for class in classes {
+            let rows = Rows {
+                offsets: &class.pixels,
+                images: tile.images.len(),
+                image_stride: floats,
+            };
+            product(x, z, weights, rows, &class.runs, false);
+        }
+        statistics.then(|| Moments::of(z, g.channels.1))
+    });
+    let mut all = Moments::empty(g.channels.1);
+    moments.iter().flatten().for_each(|m| all.merge(m));
+    all
+}
+
+/// The norm, or two, that the convolution's input came from: their inputs and statistics.
+pub(crate) type Behind<'a> = [(&'a [f32], &'a Norm)];
+
+/// What the input gradient goes to.
+pub(crate) struct Target<'a> {
+    /// The weights, from [`pack_backward`].
+    pub weights: &'a Packed,
+    /// The input's gradient.
+    pub gradient: &'a mut [f32],
+    /// Adds to `gradient` instead of overwriting it.
+    pub accumulate: bool,
+    /// If given, `gradient` is masked where the convolution's input is not positive (ReLU), and the sums for these
+    /// norms are taken.
+    pub behind: Option<&'a Behind<'a>>,
+}
+
+/// The weights' gradient (out, in, k, k); the input's gradient into `target`, with the sums for the norms behind it.
+pub(crate) fn backward(
+    g: &Geometry,
+    images: usize,
+    source: Source,
+    upstream: Upstream,
+    target: Option<Target>,
+) -> (Vec<f32>, Vec<GradientSums>) {
+    let (floats, row) = (g.floats(), row_floats(g));
+    let tiling = tiling(g, images);
+    let bands: Vec<Band> = tiling
+        .bands
+        .iter()
+        .map(|rows| Band::new(g, rows, target.is_some()))
+        .collect();
+    let start = || (vec![0.0; g.weights()], Vec::new(), Vec::new());
+    let mut nothing = Vec::new();
+    let (weights, gradient, accumulate, behind) = match target {
+        Some(t) => (Some(t.weights), t.gradient, t.accumulate, t.behind),
+        None => (None, &mut nothing[..], false, None),
+    };
+    let part = |tile: &Tile| {
+        if weights.is_some() {
+            tile.images.len() * bands[tile.band].own.len() * row.0
+        } else {
+            0
+        }
+    };
+    let (sums, states) = tiling.run(
+        gradient,
+        part,
+        start,
+        |(dw, x_buffer, dz_buffer), tile, dx| {
+            let (band, images) = (&bands[tile.band], &tile.images);
+            let x = source.part(span(images, &band.input, floats.0, row.0), x_buffer);
+            let dz = upstream.part(span(images, &band.output, floats.1, row.1), dz_buffer);
+            let own = &dz[(tiling.bands[tile.band].start - band.output.start) * row.1..];
+            for (pairs, dw) in band
+                .pairs
+                .iter()
+                .zip(dw.chunks_mut(g.channels.0 * g.channels.1))
+            {
+                outer(
+                    x,
+                    own,
+                    dw,
+                    g.channels,
+                    Rows {
+                        offsets: pairs,
+                        images: images.len(),
+                        image_stride: floats,
+                    },
+                );
+            }
+            let Some(weights) = weights else {
+                return Vec::new();
+            };
+            for class in &band.classes {
+                let rows = Rows {
+                    offsets: &class.pixels,
+                    images: images.len(),
+                    image_stride: (floats.1, floats.0),
+                };
+                if !(accumulate && class.runs.is_empty()) {
+                    product(dz, dx, weights, rows, &class.runs, accumulate);
+                }
+            }
+            let Some(behind) = behind else {
+                return Vec::new();
+            };
+            let kept = &x[(band.own.start - band.input.start) * row.0..][..dx.len()];
+            let at = span(images, &band.own, floats.0, row.0);
+            let sums = |(i, (z, norm)): (usize, &(&[f32], &Norm))| {
+                GradientSums::of(dx, (i == 0).then_some(kept), &z[at.clone()], &norm.mean)
+            };
+            behind.iter().enumerate().map(sums).collect()
+        },
+    );
+    let mut all: Vec<GradientSums> = behind
+        .iter()
+        .flat_map(|b| *b)
+        .map(|_| GradientSums::empty(g.channels.0))
+        .collect();
+    sums.iter()
+        .for_each(|tile| all.iter_mut().zip(tile).for_each(|(a, t)| a.merge(t)));
+    (reduce(g, states.into_iter().map(|s| s.0).collect()), all)
+}
+
+/// The index lists of one band of output rows.
+struct Band {
+    /// Input rows whose gradient the tile owns.
+    own: Range<usize>,
+    /// Input rows that it reads: its own, and those that its output rows look at.
+    input: Range<usize>,
+    /// Output rows that it reads.
+    output: Range<usize>,
+    pairs: Vec<Vec<(u32, u32)>>,
+    classes: Vec<Class>,
+}
+
+impl Band {
+    fn new(g: &Geometry, rows: &Range<usize>, input_gradient: bool) -> Self {
+        let (own, seen) = (g.input_band(rows), g.input_rows(rows));
+        let input = own.start.min(seen.start)..own.end.max(seen.end);
+        let reached = if input_gradient {
+            g.output_rows(&own)
+        } else {
+            rows.clone()
+        };
+        let output = rows.start.min(reached.start)..rows.end.max(reached.end);
+        let classes = if input_gradient {
+            g.backward(own.clone(), output.start)
+        } else {
+            Vec::new()
+        };
+        Self {
+            pairs: g.pairs(rows.clone(), input.start),
+            own,
+            input,
+            output,
+            classes,
+        }
+    }
+}
+
+/// Adds the threads' weight gradients (tap, out, in), in order, into (out, in, tap).
+fn reduce(g: &Geometry, parts: Vec<Vec<f32>>) -> Vec<f32> {
+    let (taps, matrix) = (g.kernel * g.kernel, g.channels.0 * g.channels.1);
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| vec![0.0; g.weights()]);
+    for part in parts {
+        for_each_part(&mut sum, 1024, |at, sum| {
+            sum.iter_mut().zip(&part[at..]).for_each(|(s, p)| *s += p)
+        });
+    }
+    if taps == 1 {
+        return sum;
+    }
+    let mut dw = vec![0.0; sum.len()];
+    for_each_part(&mut dw, taps, |at, dw| {
+        for (i, line) in dw.chunks_exact_mut(taps).enumerate() {
+            let entry = at / taps + i;
+            line.iter_mut()
+                .enumerate()
+                .for_each(|(tap, x)| *x = sum[tap * matrix + entry]);
+        }
+    });
+    dw
+}

@@ -1,0 +1,355 @@
+//! Batch norm, ReLU and the residual add as single passes over rows of channels, forward and backward.
+//!
+//! Replaces Candle's composition (about ten passes and ten temporaries). With m = rows, x the input:
+//! `mean = Σx/m`, `var = Σ(x-mean)²/m`, `y = γ·(x-mean)/√(var+ε) + β`, and backwards, for an upstream gradient g,
+//! `dβ = Σg`, `dγ = Σg·(x-mean)/√(var+ε)`, `dx = scale·(g - dβ/m - (x-mean)/√(var+ε)·dγ/m)`: per channel
+//! `dx = a·g + b·(x-mean) + c`. Everything works on x-mean, so a mean far above the deviation costs no digits.
+//!
+//! Statistics are taken per tile while it is in the cache and merged by Chan's formula in f64, in the order of the tiles:
+//! the result does not depend on the number of threads. Layout: (rows, channels); `pulp` picks the vectors.
+
+use pulp::Arch;
+
+/// PyTorch's default ε.
+pub(crate) const EPSILON: f64 = 1e-5;
+
+/// Count, mean and sum of squared deviations of each channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    /// Rows seen.
+    pub count: usize,
+    /// Mean of each channel.
+    pub mean: Vec<f64>,
+    /// Sum of squared deviations from the mean of each channel.
+    pub m2: Vec<f64>,
+}
+
+impl Moments {
+    /// Nothing seen yet.
+    pub(crate) fn empty(channels: usize) -> Self {
+        Self {
+            count: 0,
+            mean: vec![0.0; channels],
+            m2: vec![0.0; channels],
+        }
+    }
+
+    /// Moments of the rows of one tile: the mean first, then the deviations from it.
+    pub(crate) fn of(x: &[f32], channels: usize) -> Self {
+        let count = x.len() / channels;
+        let mean: Vec<f32> = column_sums(x, channels, |x| x)
+            .iter()
+            .map(|s| s / count as f32)
+            .collect();
+        let around = widen(&mean);
+        let mut m2 = vec![0.0f32; around.len()];
+        let mut rest = vec![0.0f32; around.len()];
+        Arch::new().dispatch(|| {
+            for row in x.chunks(around.len()) {
+                for (((s, e), &x), &mean) in m2.iter_mut().zip(&mut rest).zip(row).zip(&around) {
+                    *s += (x - mean) * (x - mean);
+                    *e += x - mean;
+                }
+            }
+        });
+        let (m2, rest) = (fold(&m2, channels), fold(&rest, channels));
+        // The rounding error of the mean is what the deviations still sum up to.
+        let n = count as f64;
+        Self {
+            count,
+            mean: mean
+                .iter()
+                .zip(&rest)
+                .map(|(&m, &e)| m as f64 + e as f64 / n)
+                .collect(),
+            m2: m2
+                .iter()
+                .zip(&rest)
+                .map(|(&s, &e)| (s as f64 - e as f64 * e as f64 / n).max(0.0))
+                .collect(),
+        }
+    }
+
+    /// Adds another set of rows (Chan, Golub, LeVeque 1979).
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let (n, m) = (self.count as f64, other.count as f64);
+        if other.count == 0 {
+            return;
+        }
+        for c in 0..self.mean.len() {
+            let delta = other.mean[c] - self.mean[c];
+            self.mean[c] += delta * m / (n + m);
+            self.m2[c] += other.m2[c] + delta * delta * n * m / (n + m);
+        }
+        self.count += other.count;
+    }
+
+    /// The mean, and the variance divided by `count - correction`.
+    pub(crate) fn finish(&self, correction: usize) -> (Vec<f32>, Vec<f32>) {
+        let n = self.count.saturating_sub(correction).max(1) as f64;
+        (
+            self.mean.iter().map(|&m| m as f32).collect(),
+            self.m2.iter().map(|&s| (s / n) as f32).collect(),
+        )
+    }
+}
+
+/// One batch norm with its statistics settled: `y = scale·(x - mean) + shift`.
+#[derive(Clone, Debug)]
+pub(crate) struct Norm {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// 1/√(var+ε) of each channel.
+    pub inverse: Vec<f32>,
+    /// γ/√(var+ε).
+    pub scale: Vec<f32>,
+    /// Rows that the statistics were taken from; `None` where they are the running ones, which have no gradient.
+    pub count: Option<usize>,
+    wide: [Vec<f32>; 3], // mean, scale, shift, repeated by `widen`
+}
+
+impl Norm {
+    /// From mean, variance, γ and β.
+    pub(crate) fn new(
+        mean: Vec<f32>,
+        variance: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+        count: Option<usize>,
+    ) -> Self {
+        let inverse: Vec<f32> = variance
+            .iter()
+            .map(|&v| (1.0 / (v as f64 + EPSILON).sqrt()) as f32)
+            .collect();
+        let scale: Vec<f32> = inverse.iter().zip(gamma).map(|(i, g)| i * g).collect();
+        let wide = [widen(&mean), widen(&scale), widen(beta)];
+        Self {
+            mean,
+            inverse,
+            scale,
+            count,
+            wide,
+        }
+    }
+
+    /// `y = norm(x)`, then ReLU if asked for.
+    pub(crate) fn apply(&self, x: &[f32], y: &mut [f32], relu: bool) {
+        let [mean, scale, shift] = &self.wide;
+        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Arch::new().dispatch(|| {
+            for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+                for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift)
+                {
+                    *y = ((x - m) * a + b).max(floor);
+                }
+            }
+        });
+    }
+
+    /// `y = relu(norm(x) + shortcut)`.
+    pub(crate) fn apply_add(&self, x: &[f32], shortcut: &[f32], y: &mut [f32]) {
+        let [mean, scale, shift] = &self.wide;
+        let wide = mean.len();
+        Arch::new().dispatch(|| {
+            for ((y, x), s) in y
+                .chunks_mut(wide)
+                .zip(x.chunks(wide))
+                .zip(shortcut.chunks(wide))
+            {
+                for (((((y, &x), &s), &m), &a), &b) in
+                    y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift)
+                {
+                    *y = ((x - m) * a + b + s).max(0.0);
+                }
+            }
+        });
+    }
+}
+
+/// The per-channel sums that a batch norm's backward needs.
+#[derive(Clone, Debug)]
+pub(crate) struct GradientSums {
+    /// Σ g.
+    pub shift: Vec<f64>,
+    /// Σ g·(x - mean).
+    pub product: Vec<f64>,
+}
+
+impl GradientSums {
+    /// Nothing seen yet.
+    pub(crate) fn empty(channels: usize) -> Self {
+        Self {
+            shift: vec![0.0; channels],
+            product: vec![0.0; channels],
+        }
+    }
+
+    /// Sums over the rows of one tile, after `g` has been set to zero wherever `kept` is not positive (ReLU's mask;
+    /// slope 0 at 0). Without `kept` nothing is masked.
+    pub(crate) fn of(g: &mut [f32], kept: Option<&[f32]>, x: &[f32], mean: &[f32]) -> Self {
+        let (channels, mean) = (mean.len(), widen(mean));
+        let mut shift = vec![0.0f32; mean.len()];
+        let mut product = vec![0.0f32; mean.len()];
+        if let Some(kept) = kept {
+            mask(g, kept);
+        }
+        let g = &*g;
+        Arch::new().dispatch(|| {
+            for (g, x) in g.chunks(mean.len()).zip(x.chunks(mean.len())) {
+                for ((((s, p), &g), &x), &m) in
+                    shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean)
+                {
+                    *s += g;
+                    *p += g * (x - m);
+                }
+            }
+        });
+        let wide = |v: &[f32]| fold(v, channels).iter().map(|&x| x as f64).collect();
+        Self {
+            shift: wide(&shift),
+            product: wide(&product),
+        }
+    }
+
+    /// Adds the sums of other rows.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.shift
+            .iter_mut()
+            .zip(&other.shift)
+            .for_each(|(a, b)| *a += b);
+        self.product
+            .iter_mut()
+            .zip(&other.product)
+            .for_each(|(a, b)| *a += b);
+    }
+
+    /// (dγ, dβ).
+    pub(crate) fn parameters(&self, norm: &Norm) -> (Vec<f32>, Vec<f32>) {
+        let gamma = self
+            .product
+            .iter()
+            .zip(&norm.inverse)
+            .map(|(&p, &i)| (p * i as f64) as f32)
+            .collect();
+        (gamma, self.shift.iter().map(|&s| s as f32).collect())
+    }
+}
+
+/// The input gradient of a norm as a per-channel line: `dx = a·g + b·(x - mean) + c`.
+#[derive(Debug)]
+pub(crate) struct InputGradient([Vec<f32>; 4]); // a, b, mean, c, repeated by `widen`
+
+impl InputGradient {
+    /// From the sums over all rows.
+    pub(crate) fn new(norm: &Norm, sums: &GradientSums) -> Self {
+        let channels = norm.mean.len();
+        let (mut b, mut c) = (vec![0.0; channels], vec![0.0; channels]);
+        if let Some(count) = norm.count {
+            for i in 0..channels {
+                let (scale, inverse) = (norm.scale[i] as f64, norm.inverse[i] as f64);
+                b[i] = (-scale * inverse * inverse * sums.product[i] / count as f64) as f32;
+                c[i] = (-scale * sums.shift[i] / count as f64) as f32;
+            }
+        }
+        Self([widen(&norm.scale), widen(&b), widen(&norm.mean), widen(&c)])
+    }
+
+    /// `dx` of some rows.
+    pub(crate) fn apply(&self, g: &[f32], x: &[f32], dx: &mut [f32]) {
+        let [a, b, mean, c] = &self.0;
+        let wide = a.len();
+        Arch::new().dispatch(|| {
+            for ((d, g), x) in dx.chunks_mut(wide).zip(g.chunks(wide)).zip(x.chunks(wide)) {
+                for ((((((d, &g), &x), &a), &b), &m), &c) in
+                    d.iter_mut().zip(g).zip(x).zip(a).zip(b).zip(mean).zip(c)
+                {
+                    *d = a * g + (b * (x - m) + c);
+                }
+            }
+        });
+    }
+}
+
+/// Sets `g` to zero wherever `kept` is not positive. A select, not a conditional store, so that it vectorises.
+pub(crate) fn mask(g: &mut [f32], kept: &[f32]) {
+    Arch::new().dispatch(|| {
+        for (g, &k) in g.iter_mut().zip(kept) {
+            *g = if k > 0.0 { *g } else { 0.0 };
+        }
+    });
+}
+
+/// Sum of `f(x)` over the rows of each channel.
+fn column_sums(x: &[f32], channels: usize, f: impl Fn(f32) -> f32) -> Vec<f32> {
+    let mut sums = vec![0.0f32; widened(channels)];
+    let wide = sums.len();
+    Arch::new().dispatch(|| {
+        for row in x.chunks(wide) {
+            for (s, &x) in sums.iter_mut().zip(row) {
+                *s += f(x);
+            }
+        }
+    });
+    fold(&sums, channels)
+}
+
+/// Length to which per-channel vectors are repeated, so that narrow layers still fill whole vectors in one loop.
+fn widened(channels: usize) -> usize {
+    channels * (128 / channels).max(1)
+}
+
+/// Repeats a per-channel vector to the length of [`widened`].
+fn widen(v: &[f32]) -> Vec<f32> {
+    v.repeat(widened(v.len()) / v.len())
+}
+
+/// Adds up the repetitions of a widened vector.
+fn fold(wide: &[f32], channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for part in wide.chunks(channels) {
+        sums.iter_mut().zip(part).for_each(|(s, p)| *s += p);
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_of_1e3_with_a_deviation_of_1e_2_survives() {
+        let x: Vec<f32> = (0..4000)
+            .map(|i| 1e3 + if i % 2 == 0 { 1e-2 } else { -1e-2 })
+            .collect();
+        let mut all = Moments::empty(1);
+        x.chunks(300)
+            .for_each(|tile| all.merge(&Moments::of(tile, 1)));
+        let exact: f64 = x.iter().map(|&v| (v as f64 - 1e3).powi(2)).sum::<f64>() / 4000.0;
+        let (mean, variance) = all.finish(0);
+        assert!((mean[0] - 1e3).abs() < 1e-4);
+        assert!(
+            (variance[0] as f64 / exact - 1.0).abs() < 1e-2,
+            "{} against {exact}",
+            variance[0]
+        );
+    }
+
+    #[test]
+    fn merged_tiles_equal_the_whole() {
+        let x: Vec<f32> = (0..600).map(|i| ((i * 37) % 101) as f32).collect();
+        let whole = Moments::of(&x, 3).finish(0);
+        let mut parts = Moments::empty(3);
+        x.chunks(90)
+            .for_each(|tile| parts.merge(&Moments::of(tile, 3)));
+        for (a, b) in whole.1.iter().zip(&parts.finish(0).1) {
+            assert!((a / b - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn relu_has_slope_zero_at_zero() {
+        let mut g = [1.0, 1.0, 1.0];
+        mask(&mut g, &[-1.0, 0.0, 2.0]);
+        assert_eq!(g, [0.0, 0.0, 1.0]);
+    }
+}

@@ -1,0 +1,304 @@
+//! The product behind every convolution: rows of activations times a packed panel of weights.
+//!
+//! Replaces Candle's im2col + matrix product. A convolution in channels-last layout is, for each output pixel,
+//! `out[row, :] = Σ_runs Σ_k in[row + run.source + k] · W[run.panel_row + k, :]`: every kernel tap that falls inside
+//! the image is one contiguous run of input channels ([`super::taps`]), so nothing is padded, copied or multiplied
+//! by a border's zeros. A tile of R rows x V vectors stays in registers over all runs, and the weights are packed
+//! once per layer into panels that are read in order.
+//!
+//! Layout: activations (rows, channels); weights as panels of (k, V·lanes). Vectors are chosen at run time through
+//! `pulp` (AVX-512, AVX2, NEON, scalar).
+
+// Tiles are indexed by constants once unrolled; iterators over them would live in memory.
+#![allow(clippy::needless_range_loop)]
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// One contiguous piece of the inner product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Offset in floats from the row's source offset to the run's first input.
+    pub source: usize,
+    /// Row of the packed weights that meets the run's first input.
+    pub panel_row: usize,
+    /// Number of inputs.
+    pub len: usize,
+}
+
+/// A weight matrix (k, n) cut into panels of a few vectors; the last panel is padded with zeros.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    k: usize,
+    n: usize,
+    lanes: usize,
+    width: usize, // floats in a full panel's row
+    data: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs the matrix whose entry (row, column) is `values[start(row) + column · stride]`.
+    pub(crate) fn new(
+        k: usize,
+        n: usize,
+        values: &[f32],
+        stride: usize,
+        start: impl Fn(usize) -> usize + Sync,
+    ) -> Self {
+        let (lanes, width) = panel_shape();
+        let mut data = vec![0.0; k * n.next_multiple_of(lanes)];
+        data.par_chunks_mut(k * width)
+            .enumerate()
+            .for_each(|(panel, block)| {
+                let (first, columns) = (panel * width, block.len() / k);
+                for (row, line) in block.chunks_exact_mut(columns).enumerate() {
+                    let values = values[start(row) + first * stride..].iter().step_by(stride);
+                    line[..columns.min(n - first)]
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(x, v)| *x = *v);
+                }
+            });
+        Self {
+            k,
+            n,
+            lanes,
+            width,
+            data,
+        }
+    }
+}
+
+/// (floats in a vector, floats in a full panel's row) of the processor this runs on.
+fn panel_shape() -> (usize, usize) {
+    struct Shape;
+    impl WithSimd for Shape {
+        type Output = (usize, usize);
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+            // Four vectors where there are 32 registers (AVX-512, NEON), two where there are 16.
+            (
+                S::F32_LANES,
+                S::F32_LANES * if S::REGISTER_COUNT >= 32 { 4 } else { 2 },
+            )
+        }
+    }
+    Arch::new().dispatch(Shape)
+}
+
+/// The rows of one call: the same list for each of `images` images, at a fixed distance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    /// For each row of an image: offset in floats of its source, and of its target.
+    pub offsets: &'a [(u32, u32)],
+    /// Number of images.
+    pub images: usize,
+    /// Floats from one image to the next, in the source and in the target.
+    pub image_stride: (usize, usize),
+}
+
+impl Rows<'_> {
+    /// Largest source and target offset, or `None` without rows.
+    pub(super) fn last(&self) -> Option<(usize, usize)> {
+        let last = self.images.checked_sub(1)?;
+        let source = self.offsets.iter().map(|o| o.0).max()? as usize;
+        let target = self.offsets.iter().map(|o| o.1).max()? as usize;
+        Some((
+            source + last * self.image_stride.0,
+            target + last * self.image_stride.1,
+        ))
+    }
+}
+
+/// `target[row, :] (+)= Σ_runs source[row + run] · weights[run, :]` for all rows.
+pub(crate) fn product(
+    source: &[f32],
+    target: &mut [f32],
+    weights: &Packed,
+    rows: Rows,
+    runs: &[Run],
+    accumulate: bool,
+) {
+    let Some((last_source, last_target)) = rows.last() else {
+        return;
+    };
+    let reach = runs.iter().map(|r| r.source + r.len).max().unwrap_or(0);
+    assert!(
+        last_source + reach <= source.len(),
+        "product: a run leaves the source"
+    );
+    assert!(
+        last_target + weights.n <= target.len(),
+        "product: a row leaves the target"
+    );
+    assert!(
+        runs.iter().all(|r| r.panel_row + r.len <= weights.k),
+        "product: a run leaves the weights"
+    );
+    Arch::new().dispatch(Job {
+        source: source.as_ptr(),
+        target: target.as_mut_ptr(),
+        weights,
+        rows,
+        runs,
+        accumulate,
+    });
+}
+
+/// A checked call of [`product`].
+struct Job<'a> {
+    source: *const f32,
+    target: *mut f32,
+    weights: &'a Packed,
+    rows: Rows<'a>,
+    runs: &'a [Run],
+    accumulate: bool,
+}
+
+/// One panel of the weights and the columns of the target that it makes.
+#[derive(Clone, Copy)]
+struct Panel {
+    data: *const f32,
+    column: usize,
+    columns: usize,
+}
+
+impl WithSimd for Job<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let w = self.weights;
+        for (index, data) in w.data.chunks(w.k * w.width).enumerate() {
+            let column = index * w.width;
+            let panel = Panel {
+                data: data.as_ptr(),
+                column,
+                columns: (w.n - column).min(w.width),
+            };
+            match panel.columns.div_ceil(w.lanes) {
+                1 => self.panel::<S, 1, 8>(simd, panel),
+                2 if S::REGISTER_COUNT < 32 => self.panel::<S, 2, 6>(simd, panel),
+                2 => self.panel::<S, 2, 8>(simd, panel),
+                3 => self.panel::<S, 3, 8>(simd, panel),
+                _ => self.panel::<S, 4, 6>(simd, panel),
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// All rows of all images against one panel, R at a time.
+    #[inline(always)]
+    fn panel<S: Simd, const V: usize, const R: usize>(&self, simd: S, panel: Panel) {
+        let mut at = [(0usize, 0usize); R];
+        let mut filled = 0;
+        for image in 0..self.rows.images {
+            let (source, target) = (
+                image * self.rows.image_stride.0,
+                image * self.rows.image_stride.1,
+            );
+            for &(a, b) in self.rows.offsets {
+                at[filled] = (source + a as usize, target + b as usize);
+                filled += 1;
+                if filled == R {
+                    self.tile::<S, V, R>(simd, panel, &at);
+                    filled = 0;
+                }
+            }
+        }
+        let mut rest = &at[..filled];
+        if let Some((four, left)) = rest.split_first_chunk::<4>() {
+            self.tile::<S, V, 4>(simd, panel, four);
+            rest = left;
+        }
+        if let Some((two, left)) = rest.split_first_chunk::<2>() {
+            self.tile::<S, V, 2>(simd, panel, two);
+            rest = left;
+        }
+        if let Some((one, _)) = rest.split_first_chunk::<1>() {
+            self.tile::<S, V, 1>(simd, panel, one);
+        }
+    }
+
+    /// One register tile: R rows x V vectors over all runs.
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize, const R: usize>(
+        &self,
+        simd: S,
+        panel: Panel,
+        at: &[(usize, usize); R],
+    ) {
+        let lanes = S::F32_LANES;
+        let mut sum = [[simd.splat_f32s(0.0); V]; R];
+        for run in self.runs {
+            // SAFETY: `product` has checked that row + run.source + run.len stays inside the source for every row,
+            // and that panel_row + len stays inside the panel's k rows of V·lanes floats.
+            unsafe {
+                let mut weights = panel.data.add(run.panel_row * V * lanes);
+                let mut inputs = [self.source; R];
+                for r in 0..R {
+                    inputs[r] = self.source.add(at[r].0 + run.source);
+                }
+                for k in 0..run.len {
+                    let mut w = [simd.splat_f32s(0.0); V];
+                    for v in 0..V {
+                        w[v] = weights.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                    }
+                    for r in 0..R {
+                        let x = simd.splat_f32s(*inputs[r].add(k));
+                        for v in 0..V {
+                            sum[r][v] = simd.mul_add_e_f32s(x, w[v], sum[r][v]);
+                        }
+                    }
+                    weights = weights.add(V * lanes);
+                }
+            }
+        }
+        // A copy, so that the tile itself is only indexed by constants and stays in registers.
+        let done = sum;
+        for r in 0..R {
+            // SAFETY: `product` has checked that row + n stays inside the target, and column + columns <= n.
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(
+                    self.target.add(at[r].1 + panel.column),
+                    panel.columns,
+                )
+            };
+            store::<S, V>(simd, out, &done[r], self.accumulate);
+        }
+    }
+}
+
+/// Writes, or adds, `out.len()` floats of a row of V vectors.
+#[inline(always)]
+pub(super) fn store<S: Simd, const V: usize>(
+    simd: S,
+    out: &mut [f32],
+    sum: &[S::f32s; V],
+    accumulate: bool,
+) {
+    let lanes = S::F32_LANES;
+    // The index of `sum` must be a constant once unrolled, or the tile would live in memory.
+    for v in 0..V {
+        if (v + 1) * lanes <= out.len() {
+            // SAFETY: the vector v lies inside `out`.
+            unsafe {
+                let to = out.as_mut_ptr().add(v * lanes).cast::<S::f32s>();
+                to.write_unaligned(if accumulate {
+                    simd.add_f32s(to.read_unaligned(), sum[v])
+                } else {
+                    sum[v]
+                });
+            }
+        } else if v * lanes < out.len() {
+            let part = &mut out[v * lanes..];
+            let old = if accumulate {
+                simd.partial_load_f32s(part)
+            } else {
+                simd.splat_f32s(0.0)
+            };
+            simd.partial_store_f32s(part, simd.add_f32s(old, sum[v]));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The trunk: stem, stages, mean pool. With three stages it is the paper's patch network P, with four the body of the
+//! fine-tuned ResNet.
+//!
+//! Deep Residual Learning (He et al. 2015) in torchvision's form; names of the variables are torchvision's (`conv1`,
+//! `bn1`, `layer1.0.conv1`, `layer1.0.downsample.0`, ...) for v1.5 blocks and timm's `resnetv2` names (`stem.conv`,
+//! `stages.0.blocks.0.norm1`, ..., `norm`) for v2. Inside, maps are channels-last.
+
+use crate::bottleneck::Bottleneck;
+use crate::config::{Block, EncoderConfig, Stem};
+use crate::fused;
+use crate::layers::{BatchNorm, Conv, Mode};
+use crate::{Error, Result, ops};
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+/// Images or patches (B, C, H, W) to embeddings (B, D).
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{VarBuilder, VarMap};
+/// use selfie_encoder::{EncoderConfig, Mode, Trunk};
+///
+/// let variables = VarMap::new();
+/// let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+/// let config = EncoderConfig { width: 8, ..EncoderConfig::cifar10() };
+/// let trunk = Trunk::new(&config, vb)?;
+/// let patches = Tensor::zeros((6, 3, 8, 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(trunk.forward(&patches, Mode::Eval)?.dims(), [6, 128]);
+/// # Ok::<(), selfie_encoder::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    config: EncoderConfig,
+    stem: Conv,
+    /// Behind the stem; v1.5 only.
+    stem_norm: Option<BatchNorm>,
+    stages: Vec<Vec<Bottleneck>>,
+    /// Behind the last stage; v2 only.
+    final_norm: Option<BatchNorm>,
+}
+
+impl Trunk {
+    /// Takes its variables from `vb`, in the order of the forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unusable configuration; Candle's errors where `vb` lacks a variable or has another
+    /// shape.
+    pub fn new(config: &EncoderConfig, vb: VarBuilder) -> Result<Self> {
+        config.validate()?;
+        let v2 = config.block == Block::V2;
+        let kernel = match config.stem {
+            Stem::Small => (3, 1),
+            Stem::ImageNet => (7, 2),
+        };
+        let stem = Conv::new(
+            (config.in_channels, config.width),
+            kernel.0,
+            kernel.1,
+            if v2 {
+                vb.pp("stem").pp("conv")
+            } else {
+                vb.pp("conv1")
+            },
+        )?;
+        let stem_norm = if v2 {
+            None
+        } else {
+            Some(BatchNorm::new(config.width, 1.0, vb.pp("bn1"))?)
+        };
+        let mut c_in = config.width;
+        let mut stages = Vec::with_capacity(config.depths.len());
+        for (s, &depth) in config.depths.iter().enumerate() {
+            let vb = if v2 {
+                vb.pp("stages").pp(s).pp("blocks")
+            } else {
+                vb.pp(format!("layer{}", s + 1))
+            };
+            let mut blocks = Vec::with_capacity(depth);
+            for b in 0..depth {
+                let stride = if s > 0 && b == 0 { 2 } else { 1 };
+                blocks.push(Bottleneck::new(
+                    config,
+                    c_in,
+                    config.width << s,
+                    stride,
+                    vb.pp(b),
+                )?);
+                c_in = config.stage_channels(s);
+            }
+            stages.push(blocks);
+        }
+        let final_norm = if v2 {
+            Some(BatchNorm::new(c_in, 1.0, vb.pp("norm"))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            config: config.clone(),
+            stem,
+            stem_norm,
+            stages,
+            final_norm,
+        })
+    }
+
+    /// The configuration that it was made from.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Width of the embedding, D.
+    pub fn embed_dim(&self) -> usize {
+        self.config.embed_dim()
+    }
+
+    /// (B, C, H, W) -> (B, D): the last stage's map, averaged over its pixels.
+    ///
+    /// On the CPU in f32 a v1.5 trunk runs as one op on this crate's kernels. The gradient then reaches every
+    /// parameter but not the image; a tracked image takes the slower way through single ops.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another rank or number of channels.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let channels = self.config.in_channels;
+        match *x.dims() {
+            [b, c, h, w] if c == channels && b * h * w > 0 => {}
+            ref other => {
+                let expected = format!("(B, {channels}, H, W), none of them empty");
+                return Err(Error::Shape {
+                    what: "image",
+                    expected,
+                    got: other.to_vec(),
+                });
+            }
+        }
+        if let Some(norm) = self
+            .stem_norm
+            .as_ref()
+            .filter(|_| ops::on_cpu(x) && !x.track_op())
+        {
+            return Ok(fused::forward(
+                &self.stem,
+                norm,
+                &self.stages,
+                self.config.stem,
+                x,
+                mode,
+            )?);
+        }
+        self.forward_by_ops(x, mode)
+    }
+
+    /// The same by single ops: any device and type, both kinds of block.
+    pub(crate) fn forward_by_ops(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut x = self.stem.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?; // (B, H, W, width)
+        if let Some(norm) = &self.stem_norm {
+            x = norm.forward(&x, mode, true)?;
+        }
+        if self.config.stem == Stem::ImageNet {
+            x = ops::max_pool(&x)?; // (B, H/4, W/4, width)
+        }
+        for block in self.stages.iter().flatten() {
+            x = block.forward(&x, mode)?;
+        }
+        if let Some(norm) = &self.final_norm {
+            x = norm.forward(&x, mode, true)?;
+        }
+        Ok(ops::mean_pool(&x)?) // (B, D)
+    }
+}

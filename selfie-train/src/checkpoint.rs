@@ -1,0 +1,141 @@
+//! The complete state of a run in one file: weights, running statistics, optimiser, step, place in the data, settings.
+//!
+//! One safetensors file: `model.NAME`, `optim.MOMENT.NAME`, and a [`Record`] as sorted JSON. Masks, dropout and augmentation are functions of (seed, step) and of the
+//! place in the data, so the step and the place are all the state that random numbers have. No clock, no thread count
+//! and no path of the machine enters it: the same run is the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::optim::Optimizer;
+use crate::store::{ParamStore, Weights, write_tensors};
+
+/// What the file says it is.
+const FORMAT: &str = "selfie checkpoint";
+/// The only version there is so far.
+const VERSION: u64 = 1;
+
+/// What of a run's state is no tensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Steps done.
+    pub step: u64,
+    /// Updates of the weights done; Adam's correction counts them.
+    pub updates: u64,
+    /// Images drawn from the training data so far; the next batch begins here.
+    pub position: u64,
+    /// Training images; another number means other data.
+    pub train_images: u64,
+    /// The best evaluation on held-out images so far.
+    pub best: Option<Best>,
+    /// The settings that shape the result, as nested objects ([`crate::RunConfig::recipe`]).
+    pub config: Value,
+}
+
+/// The best evaluation of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done when it was measured.
+    pub step: u64,
+    /// Its accuracy.
+    pub accuracy: f64,
+}
+
+/// A checkpoint read from disk.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    path: PathBuf,
+    record: Record,
+    weights: Weights,
+    optimizer: Weights,
+}
+
+impl Checkpoint {
+    /// Writes the state to `path`; whole, or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub fn write(path: &Path, store: &ParamStore, optimizer: &Optimizer, record: &Record) -> Result<()> {
+        let model = store.tensors().into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor));
+        let moments = optimizer.state()?.into_iter().map(|(name, tensor)| (format!("optim.{name}"), tensor));
+        let tensors: BTreeMap<_, _> = model.chain(moments).collect();
+        let mut metadata = serde_json::to_value(record).map_err(|error| wrong(path, error))?;
+        metadata["format"] = FORMAT.into();
+        metadata["version"] = VERSION.into();
+        write_tensors(path, &tensors, metadata)
+    }
+
+    /// Reads and checks a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where the file is missing, damaged, no checkpoint, or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let all = Weights::open(path).map_err(as_checkpoint)?;
+        let Some(metadata) = all.metadata().filter(|metadata| metadata["format"] == FORMAT) else {
+            return Err(wrong(path, "no checkpoint of a run (weights alone go to --init-from or --from)"));
+        };
+        if metadata["version"] != VERSION {
+            return Err(wrong(path, format!("checkpoint version {}, expected {VERSION}", metadata["version"])));
+        }
+        let record = record(metadata).map_err(|error| wrong(path, format!("its record: {error}")))?;
+        Ok(Self { path: path.to_path_buf(), record, weights: all.below("model"), optimizer: all.below("optim") })
+    }
+
+    /// Copies weights, statistics and moments into a model and its optimiser.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] names the first tensor that is missing or has another shape.
+    pub fn restore(&self, store: &ParamStore, optimizer: &mut Optimizer) -> Result<()> {
+        store.load(&self.weights).map_err(as_checkpoint)?;
+        optimizer.load_state(&self.optimizer, self.record.updates).map_err(as_checkpoint)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What of the state is no tensor.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Weights and running statistics under the model's own names.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}
+
+/// Whether a weights file is a checkpoint of a run.
+pub(crate) fn is_checkpoint(weights: &Weights) -> bool {
+    weights.metadata().is_some_and(|metadata| metadata["format"] == FORMAT)
+}
+
+/// The record among the metadata, without what belongs to the file.
+fn record(metadata: &Value) -> serde_json::Result<Record> {
+    let mut fields = metadata.clone();
+    if let Some(fields) = fields.as_object_mut() {
+        ["format", "version", "crc32"].iter().for_each(|field| drop(fields.remove(*field)));
+    }
+    serde_json::from_value(fields)
+}
+
+fn wrong(path: &Path, reason: impl ToString) -> Error {
+    Error::Checkpoint { path: path.to_path_buf(), reason: reason.to_string() }
+}
+
+/// What is wrong with the weights in a checkpoint is wrong with the checkpoint.
+fn as_checkpoint(error: Error) -> Error {
+    match error {
+        Error::Weights { path, reason } => Error::Checkpoint { path, reason },
+        error => error,
+    }
+}

@@ -1,0 +1,128 @@
+//! The `[data]` section of a run's configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{DataError, DataResult};
+
+/// Which images a run reads, what it holds out, and how it augments them.
+///
+/// ```
+/// use selfie_train::{Augment, DataConfig};
+/// let config = DataConfig {
+///     source: "folder:photos".into(),
+///     augment: Augment::Flip,
+///     ..Default::default()
+/// };
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The `--data` string: `sample`, `folder:DIR`, `cifar10:DIR`, or a bare `DIR`.
+    pub source: String,
+    /// Share of the training images kept away from training for the run's own curves, in [0, 1). They are chosen by a
+    /// hash of their names, so they are the same images in every run.
+    pub holdout: f64,
+    /// Threads that read, decode and augment, beside the compute threads; at least 1. Their number changes no bit.
+    pub workers: usize,
+    /// Random changes of a training image. Evaluation never uses them.
+    pub augment: Augment,
+    /// Mean per channel, of pixels scaled to 0..1. Empty: measured from the training images.
+    pub mean: Vec<f32>,
+    /// Standard deviation per channel, of pixels scaled to 0..1. Empty: measured from the training images.
+    pub std: Vec<f32>,
+}
+
+/// Random changes of a training image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// A random part of the image, 8-100 % of its area, resized to the wanted size, then a flip (for photographs).
+    #[default]
+    RandomResizedCrop,
+    /// A random crop of the image padded by reflection, by an eighth of its size, then a flip (for 32-pixel images).
+    PaddedCrop,
+    /// The view that evaluation takes, flipped every second time.
+    Flip,
+    /// The view that evaluation takes.
+    None,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            source: "sample".into(),
+            holdout: 0.02,
+            workers: 2,
+            augment: Augment::default(),
+            mean: Vec::new(),
+            std: Vec::new(),
+        }
+    }
+}
+
+impl DataConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] names the first field that is out of its range.
+    pub fn validate(&self) -> DataResult<()> {
+        if self.source.trim().is_empty() {
+            let reason = "empty, expected a --data string such as \"sample\" or a folder";
+            return Err(DataError::config("data.source", reason));
+        }
+        if !(0.0..1.0).contains(&self.holdout) {
+            let reason = format!("{}, expected a share in [0, 1)", self.holdout);
+            return Err(DataError::config("data.holdout", reason));
+        }
+        if self.workers == 0 {
+            return Err(DataError::config("data.workers", "0, expected at least 1"));
+        }
+        if self.mean.is_empty() != self.std.is_empty() {
+            let reason = "only one of data.mean and data.std is set, expected both or neither";
+            return Err(DataError::config("data.mean", reason));
+        }
+        if self.mean.is_empty() {
+            return Ok(());
+        }
+        super::Normalise::new(&self.mean, &self.std).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_round_trips() {
+        let config = DataConfig::default();
+        config.validate().unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert!(text.contains("augment = \"random-resized-crop\""), "{text}");
+        assert_eq!(toml::from_str::<DataConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let error = toml::from_str::<DataConfig>("holdut = 0.1").unwrap_err();
+        assert!(error.to_string().contains("holdut"), "{error}");
+    }
+
+    #[test]
+    fn every_field_out_of_range_is_named() {
+        let case = |change: fn(&mut DataConfig)| {
+            let mut config = DataConfig::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(case(|c| c.source.clear()).starts_with("data.source: "));
+        assert!(case(|c| c.holdout = 1.0).starts_with("data.holdout: 1,"));
+        assert!(case(|c| c.holdout = f64::NAN).starts_with("data.holdout: NaN"));
+        assert!(case(|c| c.workers = 0).starts_with("data.workers: 0"));
+        assert!(case(|c| c.mean = vec![0.5; 3]).starts_with("data.mean: "));
+        let short = case(|c| (c.mean, c.std) = (vec![0.5; 2], vec![0.5; 3]));
+        assert!(short.starts_with("data.mean: 2 numbers"), "{short}");
+        let zero = case(|c| (c.mean, c.std) = (vec![0.5; 3], vec![0.5, 0.0, 0.5]));
+        assert!(zero.starts_with("data.std: "), "{zero}");
+    }
+}

@@ -1,0 +1,185 @@
+//! A set of images, seen whole or in part; cheap to clone and shared between threads.
+
+use std::sync::Arc;
+
+use super::error::{DataError, DataResult};
+use super::image8::Image8;
+use super::source::{self, Opened, Source, Split};
+
+/// Images that are numbered, named, maybe labelled, and loaded one at a time.
+///
+/// ```
+/// use selfie_train::{Dataset, Image8};
+/// let images = vec![Image8::new(1, 1, vec![1, 2, 3])?, Image8::new(1, 1, vec![4, 5, 6])?];
+/// let all = Dataset::from_images(images, &[1, 0], &["cat", "dog"])?;
+/// let part = all.select(&[1])?;
+/// assert_eq!((part.len(), part.label(0)), (1, Some(0)));
+/// assert_eq!(part.load(0)?.pixels(), [4, 5, 6]);
+/// # Ok::<(), selfie_train::DataError>(())
+/// ```
+#[derive(Clone)]
+pub struct Dataset {
+    inner: Arc<Inner>,
+    view: Option<Arc<[usize]>>, // numbers within the source; None is all of it
+}
+
+struct Inner {
+    given: String,
+    opened: Opened,
+}
+
+impl Dataset {
+    /// Opens one split of the data that a `--data` string names: `sample`, `folder:DIR`, `cifar10:DIR`, or a bare `DIR`.
+    ///
+    /// Images in folders are only listed; CIFAR-10 is read into memory and checked.
+    ///
+    /// # Errors
+    /// [`DataError`] names the folder, file or scheme and what was expected.
+    pub fn open(source: &str, split: Split) -> DataResult<Self> {
+        Ok(Self::from_opened(source, source::open(source, split)?))
+    }
+
+    /// All images of a source.
+    pub(super) fn from_opened(given: &str, opened: Opened) -> Self {
+        let inner = Inner {
+            given: given.to_string(),
+            opened,
+        };
+        Self {
+            inner: Arc::new(inner),
+            view: None,
+        }
+    }
+
+    /// A data set of images in memory, named by their numbers. `labels` is empty or has one entry per image.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] if there are no images, or labels do not fit images or classes.
+    pub fn from_images(images: Vec<Image8>, labels: &[u32], classes: &[&str]) -> DataResult<Self> {
+        if images.is_empty() {
+            return Err(DataError::config("images", "none, expected at least one"));
+        }
+        if !labels.is_empty() && labels.len() != images.len() {
+            let reason = format!("{} of {} images", labels.len(), images.len());
+            return Err(DataError::config(
+                "labels",
+                format!("{reason}, expected one each or none"),
+            ));
+        }
+        if let Some(label) = labels.iter().find(|&&l| l as usize >= classes.len()) {
+            let reason = format!("{label}, expected below the {} classes", classes.len());
+            return Err(DataError::config("labels", reason));
+        }
+        let memory = Memory {
+            images,
+            labels: labels.to_vec(),
+        };
+        let opened = Opened {
+            source: Box::new(memory),
+            classes: classes.iter().map(ToString::to_string).collect(),
+            has_test_split: false,
+        };
+        Ok(Self::from_opened("images in memory", opened))
+    }
+
+    /// Number of images; a [`Dataset::select`]ion may be empty.
+    pub fn len(&self) -> usize {
+        self.view
+            .as_ref()
+            .map_or(self.source().len(), |view| view.len())
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `--data` string that this was opened from.
+    pub fn given(&self) -> &str {
+        &self.inner.given
+    }
+
+    /// Class of image `i`, an index into [`Dataset::classes`].
+    ///
+    /// # Panics
+    /// If `i` is not below [`Dataset::len`], as indexing does; so do `name` and `load`.
+    pub fn label(&self, i: usize) -> Option<u32> {
+        self.source().label(self.at(i))
+    }
+
+    /// Names of the classes, the same in every split; empty where there are no labels.
+    pub fn classes(&self) -> &[String] {
+        &self.inner.opened.classes
+    }
+
+    /// A name that stays with image `i` in any order or selection: its path relative to the data, or split and record.
+    pub fn name(&self, i: usize) -> String {
+        self.source().name(self.at(i))
+    }
+
+    /// Reads and decodes image `i`.
+    ///
+    /// # Errors
+    /// [`DataError::Image`] with the file and the decoder's reason.
+    pub fn load(&self, i: usize) -> DataResult<Image8> {
+        self.source().load(self.at(i))
+    }
+
+    /// The images with these numbers, in this order.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] if a number is not below [`Dataset::len`].
+    pub fn select(&self, indices: &[usize]) -> DataResult<Self> {
+        if let Some(i) = indices.iter().find(|&&i| i >= self.len()) {
+            let reason = format!("{i}, expected below the {} images", self.len());
+            return Err(DataError::config("indices", reason));
+        }
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            view: Some(indices.iter().map(|&i| self.at(i)).collect()),
+        })
+    }
+
+    /// Whether the data that this was opened from have a test split.
+    pub fn has_test_split(&self) -> bool {
+        self.inner.opened.has_test_split
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.inner.opened.source.as_ref()
+    }
+
+    fn at(&self, i: usize) -> usize {
+        self.view.as_ref().map_or(i, |view| view[i])
+    }
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dataset({}: {} images)", self.inner.given, self.len())
+    }
+}
+
+/// Images that a program made or loaded itself.
+struct Memory {
+    images: Vec<Image8>,
+    labels: Vec<u32>, // empty or one per image
+}
+
+impl Source for Memory {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn label(&self, i: usize) -> Option<u32> {
+        self.labels.get(i).copied()
+    }
+
+    fn name(&self, i: usize) -> String {
+        i.to_string()
+    }
+
+    fn load(&self, i: usize) -> DataResult<Image8> {
+        Ok(self.images[i].clone())
+    }
+}

@@ -1,0 +1,67 @@
+//! A batch of images on the device.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+
+use super::queue::Filled;
+use crate::data::error::DataResult;
+use crate::data::image8::CHANNELS;
+
+/// Images on the device, with what is known of them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Normalised floats, (B, C, H, W).
+    pub images: Tensor,
+    /// Classes, (B) u32, where every image of the batch has one.
+    pub labels: Option<Tensor>,
+    /// Numbers of the images in the data set.
+    pub indices: Vec<usize>,
+    /// Numbers of the images counted over all epochs; they drive the masks.
+    pub positions: Range<u64>,
+}
+
+impl Batch {
+    pub(super) fn new(filled: Filled, size: usize, device: &Device) -> DataResult<Self> {
+        let count = filled.indices.len();
+        let images = Tensor::from_vec(filled.floats, (count, CHANNELS, size, size), device)?; // (B, C, H, W)
+        let labels = filled
+            .labels
+            .map(|labels| Tensor::from_vec(labels, count, device)); // (B)
+        Ok(Self {
+            images,
+            labels: labels.transpose()?,
+            indices: filled.indices,
+            positions: filled.positions,
+        })
+    }
+
+    /// Number of images B.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is no image; a loader delivers no such batch.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// `len` images from `start` on, as a micro-batch that shares the memory.
+    ///
+    /// # Errors
+    /// [`crate::DataError::Tensor`] if the range does not lie inside of the batch.
+    pub fn narrow(&self, start: usize, len: usize) -> DataResult<Self> {
+        let images = self.images.narrow(0, start, len)?; // (len, C, H, W)
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|labels| labels.narrow(0, start, len)); // (len)
+        let first = self.positions.start + start as u64;
+        Ok(Self {
+            images,
+            labels: labels.transpose()?,
+            indices: self.indices[start..start + len].to_vec(),
+            positions: first..first + len as u64,
+        })
+    }
+}

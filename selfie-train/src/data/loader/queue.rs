@@ -1,0 +1,236 @@
+//! What the loader and its threads share: who prepares which image, and the batches on their way.
+//!
+//! Threads claim single images in order, at most [`Queue::window`] ahead of what was delivered. The one that finishes the last
+//! image of a batch turns its bytes into floats.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::LoaderConfig;
+use crate::data::dataset::Dataset;
+use crate::data::error::{DataError, DataResult};
+use crate::data::image8::Image8;
+use crate::data::normalise::Normalise;
+use crate::data::order::{Order, Place};
+use crate::data::stream::{AUGMENT, stream};
+use crate::data::transform::Transform;
+
+/// Everything that decides what the batches hold, but their order.
+pub(super) struct Plan {
+    pub(super) dataset: Dataset,
+    pub(super) transform: Transform,
+    pub(super) normalise: Normalise,
+    pub(super) config: LoaderConfig,
+}
+
+/// A batch whose floats are made.
+pub(super) struct Filled {
+    pub(super) floats: Vec<f32>, // (B, C, H, W)
+    pub(super) labels: Option<Vec<u32>>,
+    pub(super) indices: Vec<usize>,
+    pub(super) positions: Range<u64>,
+}
+
+/// The queue between the loader and its threads.
+pub(super) struct Queue {
+    plan: Plan,
+    state: Mutex<State>,
+    /// A batch was taken or the loader stops: threads look again.
+    room: Condvar,
+    /// A batch is complete: the loader looks again.
+    ready: Condvar,
+}
+
+struct State {
+    order: Order,
+    /// The position that is claimed next.
+    next: u64,
+    /// The position after the last batch that was taken.
+    taken: u64,
+    /// Batches with images missing, by their first position.
+    open: BTreeMap<u64, Open>,
+    /// Complete batches, by their first position.
+    done: BTreeMap<u64, DataResult<Filled>>,
+    stopped: bool,
+}
+
+/// A batch with images missing.
+struct Open {
+    missing: usize,
+    images: Vec<Option<Loaded>>, // one slot a position
+}
+
+type Loaded = DataResult<(usize, Image8)>;
+
+impl Queue {
+    pub(super) fn new(plan: Plan, order: Order) -> Self {
+        let start = plan.config.start_position;
+        let state = State {
+            order,
+            next: start,
+            taken: start,
+            open: BTreeMap::new(),
+            done: BTreeMap::new(),
+            stopped: false,
+        };
+        Self {
+            plan,
+            state: Mutex::new(state),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+        }
+    }
+
+    /// Waits for the next batch and takes it; `None` after the last one.
+    pub(super) fn take(&self) -> Option<DataResult<Filled>> {
+        let mut state = self.lock();
+        if state.taken >= self.end() {
+            return None;
+        }
+        let first = state.taken;
+        loop {
+            if let Some(filled) = state.done.remove(&first) {
+                state.taken = self.batch_of(first).end;
+                self.room.notify_all();
+                return Some(filled);
+            }
+            state = self
+                .ready
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Makes every thread end after the image it is at.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.room.notify_all();
+    }
+
+    /// A thread's life: claims, prepares and hands in images until there are no more.
+    pub(super) fn work(&self) {
+        while let Some((position, place)) = self.claim() {
+            let loaded = self.prepare(place);
+            if let Some((positions, images)) = self.hand_in(position, loaded) {
+                let first = positions.start;
+                let filled = self.fill(positions, images);
+                self.lock().done.insert(first, filled);
+                self.ready.notify_all();
+            }
+        }
+    }
+
+    /// The next image to prepare, when there is room for it; `None` when the thread may end.
+    fn claim(&self) -> Option<(u64, Place)> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped || state.next >= self.end() {
+                return None;
+            }
+            if state.next < state.taken.saturating_add(self.window()) {
+                let position = state.next;
+                state.next += 1;
+                return Some((position, state.order.at(position)));
+            }
+            state = self
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Loads and transforms an image. A decoder that panics becomes that image's error.
+    fn prepare(&self, place: Place) -> Loaded {
+        let Plan {
+            dataset,
+            transform,
+            config,
+            ..
+        } = &self.plan;
+        let load = || {
+            let image = dataset.load(place.index)?;
+            let mut rng = stream(config.seed, AUGMENT, place.epoch, place.index as u64);
+            transform.apply(&image, &mut rng)
+        };
+        let image = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
+            Err(DataError::image(
+                dataset.name(place.index),
+                "its decoder panicked",
+            ))
+        })?;
+        Ok((place.index, image))
+    }
+
+    /// Puts an image in its place; returns the whole batch if it was the last one.
+    fn hand_in(&self, position: u64, loaded: Loaded) -> Option<(Range<u64>, Vec<Option<Loaded>>)> {
+        let positions = self.batch_of(position);
+        let count = (positions.end - positions.start) as usize;
+        let mut state = self.lock();
+        let open = state.open.entry(positions.start).or_insert_with(|| Open {
+            missing: count,
+            images: (0..count).map(|_| None).collect(),
+        });
+        open.images[(position - positions.start) as usize] = Some(loaded);
+        open.missing -= 1;
+        if open.missing > 0 {
+            return None;
+        }
+        let open = state.open.remove(&positions.start)?;
+        Some((positions, open.images))
+    }
+
+    /// Bytes to floats, (H, W, C) to (C, H, W), image after image. The first error stands for the batch.
+    fn fill(&self, positions: Range<u64>, images: Vec<Option<Loaded>>) -> DataResult<Filled> {
+        let Plan {
+            dataset,
+            transform,
+            normalise,
+            ..
+        } = &self.plan;
+        let images = images
+            .into_iter()
+            .flatten()
+            .collect::<DataResult<Vec<_>>>()?;
+        let length = transform.size() * transform.size() * crate::data::image8::CHANNELS;
+        let mut floats = vec![0.0; images.len() * length];
+        for ((_, image), to) in images.iter().zip(floats.chunks_exact_mut(length)) {
+            normalise.apply(image, to); // (C, H, W)
+        }
+        Ok(Filled {
+            floats,
+            labels: images
+                .iter()
+                .map(|(index, _)| dataset.label(*index))
+                .collect(),
+            indices: images.into_iter().map(|(index, _)| index).collect(),
+            positions,
+        })
+    }
+
+    /// The positions of the batch that holds `position`.
+    fn batch_of(&self, position: u64) -> Range<u64> {
+        let (start, size) = (
+            self.plan.config.start_position,
+            self.plan.config.batch_size as u64,
+        );
+        let first = position - (position - start) % size;
+        first..first.saturating_add(size).min(self.end())
+    }
+
+    fn end(&self) -> u64 {
+        self.plan.config.end_position.unwrap_or(u64::MAX)
+    }
+
+    /// How many images may be on their way: two batches, and enough for every thread where batches are tiny.
+    fn window(&self) -> u64 {
+        let config = &self.plan.config;
+        let ahead = config.batch_size.saturating_mul(2);
+        ahead.max(config.workers.saturating_mul(4)) as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! Mean and deviation per channel: measured from images, and applied while bytes become the floats of a batch.
+
+use super::dataset::Dataset;
+use super::error::{DataError, DataResult};
+use super::image8::{CHANNELS, Image8};
+
+/// Turns bytes into floats: `(byte / 255 - mean) / std` for each channel, by a table of 256 entries.
+///
+/// ```
+/// use selfie_train::{Image8, Normalise};
+/// let image = Image8::new(1, 1, vec![0, 51, 255])?;
+/// let mut floats = [0f32; 3];
+/// Normalise::new(&[0.5; 3], &[0.5; 3])?.apply(&image, &mut floats);
+/// assert_eq!(floats, [-1.0, -0.6, 1.0]);
+/// # Ok::<(), selfie_train::DataError>(())
+/// ```
+#[derive(Clone)]
+pub struct Normalise {
+    mean: [f32; CHANNELS],
+    std: [f32; CHANNELS],
+    tables: Box<[[f32; 256]; CHANNELS]>,
+}
+
+impl Normalise {
+    /// Takes mean and standard deviation per channel, of pixels scaled to 0..1.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] if there are not three numbers each, or a deviation is not above 0.
+    pub fn new(mean: &[f32], std: &[f32]) -> DataResult<Self> {
+        let mean = per_channel("data.mean", mean, |m| m.is_finite(), "finite")?;
+        let std = per_channel("data.std", std, |s| s.is_finite() && s > 0.0, "above 0")?;
+        let entry = |c: usize, byte: usize| (byte as f32 / 255.0 - mean[c]) / std[c];
+        let tables = std::array::from_fn(|c| std::array::from_fn(|byte| entry(c, byte)));
+        Ok(Self {
+            mean,
+            std,
+            tables: Box::new(tables),
+        })
+    }
+
+    /// Mean per channel.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// Standard deviation per channel.
+    pub fn std(&self) -> &[f32] {
+        &self.std
+    }
+
+    /// Writes the floats of `image`, (C, H, W).
+    ///
+    /// # Panics
+    /// If `floats` is not C * H * W long.
+    pub fn apply(&self, image: &Image8, floats: &mut [f32]) {
+        assert_eq!(floats.len(), image.pixels().len(), "one float per byte");
+        let (red, rest) = floats.split_at_mut(floats.len() / CHANNELS);
+        let (green, blue) = rest.split_at_mut(rest.len() / 2);
+        let (pixels, _) = image.pixels().as_chunks::<CHANNELS>();
+        let [reds, greens, blues] = &*self.tables;
+        for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
+            *r = reds[usize::from(pixel[0])];
+            *g = greens[usize::from(pixel[1])];
+            *b = blues[usize::from(pixel[2])];
+        }
+    }
+}
+
+fn per_channel(
+    field: &'static str,
+    values: &[f32],
+    valid: impl Fn(f32) -> bool,
+    expected: &str,
+) -> DataResult<[f32; CHANNELS]> {
+    let array: [f32; CHANNELS] = values.try_into().map_err(|_| {
+        let reason = format!(
+            "{} numbers, expected one for each of {CHANNELS} channels",
+            values.len()
+        );
+        DataError::config(field, reason)
+    })?;
+    match array.iter().find(|&&v| !valid(v)) {
+        None => Ok(array),
+        Some(v) => Err(DataError::config(
+            field,
+            format!("{v}, expected {expected}"),
+        )),
+    }
+}
+
+/// Mean and standard deviation per channel over all pixels of at most `max_images` images, evenly spaced in the set;
+/// pixels are scaled to 0..1.
+///
+/// The sums are of whole numbers, so the result is the same however many threads count. A channel that never changes gets
+/// the deviation of one step of 8 bits.
+///
+/// # Errors
+/// [`DataError::Config`] without images, or the error of the first image that cannot be read.
+pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f32>, Vec<f32>)> {
+    let count = dataset.len().min(max_images);
+    if count == 0 {
+        return Err(DataError::config(
+            "data.source",
+            "no images to measure mean and deviation from",
+        ));
+    }
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    let histograms = std::thread::scope(|scope| {
+        let part = |thread: usize| {
+            move || {
+                let mut histogram = Histogram::default();
+                for i in (thread..count).step_by(threads) {
+                    histogram.add(&dataset.load(i * dataset.len() / count)?);
+                }
+                Ok(histogram)
+            }
+        };
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(part(thread)))
+            .collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, DataResult<Histogram>>| {
+            let panicked = |_| DataError::config("data.source", "an image decoder panicked");
+            worker.join().map_err(panicked)?
+        };
+        workers
+            .into_iter()
+            .map(join)
+            .collect::<DataResult<Vec<_>>>()
+    })?;
+    let mut total = Histogram::default();
+    for histogram in &histograms {
+        total.merge(histogram);
+    }
+    Ok((0..CHANNELS).map(|c| total.mean_and_std(c)).unzip())
+}
+
+/// How often each byte occurs in each channel.
+struct Histogram([[u64; 256]; CHANNELS]);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self([[0; 256]; CHANNELS])
+    }
+}
+
+impl Histogram {
+    fn add(&mut self, image: &Image8) {
+        let (pixels, _) = image.pixels().as_chunks::<CHANNELS>();
+        for pixel in pixels {
+            for (counts, byte) in self.0.iter_mut().zip(pixel) {
+                counts[usize::from(*byte)] += 1;
+            }
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (to, from) in self
+            .0
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(other.0.as_flattened())
+        {
+            *to += from;
+        }
+    }
+
+    fn mean_and_std(&self, channel: usize) -> (f32, f32) {
+        let moment = |power: i32| -> f64 {
+            let counts = self.0[channel].iter().enumerate();
+            counts
+                .map(|(byte, &n)| n as f64 * (byte as f64 / 255.0).powi(power))
+                .sum()
+        };
+        let pixels = moment(0);
+        let mean = moment(1) / pixels;
+        let variance = moment(2) / pixels - mean * mean;
+        (
+            mean as f32,
+            variance.max(0.0).sqrt().max(1.0 / 255.0) as f32,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_planar() {
+        let image = Image8::new(2, 1, vec![0, 255, 0, 255, 0, 0]).unwrap();
+        let mut floats = [9.0; 6];
+        let normalise = Normalise::new(&[0.0, 0.5, 0.0], &[1.0, 0.25, 2.0]).unwrap();
+        normalise.apply(&image, &mut floats);
+        assert_eq!(floats, [0.0, 1.0, 2.0, -2.0, 0.0, 0.0]); // (C, H, W)
+    }
+
+    #[test]
+    fn stats_are_those_of_all_pixels() {
+        let images = vec![
+            Image8::new(1, 1, vec![0, 100, 255]).unwrap(),
+            Image8::new(3, 1, [255, 100, 255].repeat(3)).unwrap(),
+        ];
+        let data = Dataset::from_images(images, &[], &[]).unwrap();
+        let (mean, std) = channel_stats(&data, 10).unwrap();
+        assert_eq!(mean, [0.75, 100.0 / 255.0, 1.0]);
+        assert!((std[0] - 0.1875f32.sqrt()).abs() < 1e-6);
+        assert_eq!(std[1..], [1.0 / 255.0; 2]); // constant channels
+        let (first, _) = channel_stats(&data, 1).unwrap();
+        assert_eq!(first[0], 0.0);
+        assert!(channel_stats(&data, 0).is_err());
+    }
+}

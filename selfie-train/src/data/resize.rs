@@ -1,0 +1,221 @@
+//! Cutting and resizing of 8-bit images.
+//!
+//! Resizing is antialiased bilinear as in Pillow, by `fast_image_resize`. It rounds to bytes between its two passes as
+//! Pillow does but takes the vertical pass first, so single values may differ by one.
+
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::error::{DataError, DataResult};
+use super::image8::{CHANNELS, Image8};
+
+/// A rectangle of whole pixels, inside of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Area {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+/// Resizes `area` to `size` x `size`; pixels outside of the area have no influence.
+pub(super) fn resize_area(image: &Image8, area: Area, size: usize) -> DataResult<Image8> {
+    resize(image, area, bilinear(), size)
+}
+
+/// Resizes so that the short side becomes `side`, then cuts `size` x `size` pixels, at most `side`, from the centre.
+///
+/// Only the centre is computed: a photograph of 1 x 10,000 pixels costs no more than a square one.
+pub(super) fn centre(image: &Image8, side: usize, size: usize) -> DataResult<Image8> {
+    let (width, height) = (image.width(), image.height());
+    if side == size && (width, height) == (size, size) {
+        return Ok(image.clone());
+    }
+    let short = width.min(height);
+    // torchvision cuts the long side's fraction off.
+    let scaled = |length: usize| side * length / short;
+    let span = |length: usize| {
+        // torchvision's centre crop rounds half a pixel to even.
+        let start = ((scaled(length) - size) as f64 / 2.0).round_ties_even();
+        let scale = length as f64 / scaled(length) as f64;
+        let start = start * scale;
+        (start, (size as f64 * scale).min(length as f64 - start))
+    };
+    let ((left, box_width), (top, box_height)) = (span(width), span(height));
+    let whole = Area {
+        left: 0,
+        top: 0,
+        width,
+        height,
+    };
+    resize(
+        image,
+        whole,
+        bilinear().crop(left, top, box_width, box_height),
+        size,
+    )
+}
+
+/// Cuts a window of the image's own size out of the image padded by `pad` pixels of reflection on each side; `left` and
+/// `top` count from the padded image's corner and are at most `2 * pad`.
+pub(super) fn reflected_window(
+    image: &Image8,
+    pad: usize,
+    left: usize,
+    top: usize,
+) -> DataResult<Image8> {
+    let (width, height) = (image.width(), image.height());
+    let columns: Vec<usize> = (0..width).map(|x| reflect(left + x, pad, width)).collect();
+    let mut pixels = Vec::with_capacity(image.pixels().len());
+    for y in 0..height {
+        let (row, _) = image
+            .row(reflect(top + y, pad, height))
+            .as_chunks::<CHANNELS>();
+        for &x in &columns {
+            pixels.extend_from_slice(&row[x]);
+        }
+    }
+    Image8::new(width, height, pixels)
+}
+
+/// The place, in a line of `n` pixels, of place `i` of the line padded by `pad`: `2 1 | 0 1 2 3 | 2 1`, the border pixel is
+/// not repeated (numpy's and torchvision's `reflect`). `pad` is below `n`.
+fn reflect(i: usize, pad: usize, n: usize) -> usize {
+    let from_start = i.abs_diff(pad);
+    from_start.min((2 * (n - 1)).abs_diff(from_start))
+}
+
+fn bilinear() -> ResizeOptions {
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+}
+
+/// Resizes `area`, or the box of the `options` inside it, to `size` x `size`. The pixel type is named here, and in one place only, because each
+/// call compiles all of the resizing code.
+fn resize(image: &Image8, area: Area, options: ResizeOptions, size: usize) -> DataResult<Image8> {
+    let to_u32 = |v: usize| u32::try_from(v).map_err(failed);
+    let (width, height) = (to_u32(image.width())?, to_u32(image.height())?);
+    let whole =
+        TypedImageRef::<U8x3>::from_buffer(width, height, image.pixels()).map_err(failed)?;
+    let [left, top, width, height] =
+        [area.left, area.top, area.width, area.height].map(|v| v as u32);
+    let from = TypedCroppedImage::new(whole, left, top, width, height).map_err(failed)?;
+    let side = to_u32(size)?;
+    let mut pixels = vec![0; size * size * CHANNELS];
+    let mut to = TypedImage::<U8x3>::from_buffer(side, side, &mut pixels).map_err(failed)?;
+    Resizer::new()
+        .resize_typed(&from, &mut to, &options)
+        .map_err(failed)?;
+    Image8::new(size, size, pixels)
+}
+
+fn failed(reason: impl std::fmt::Display) -> DataError {
+    DataError::config("image", format!("cannot be resized: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image whose three channels are `value(x, y)`.
+    fn gray(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Image8 {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let pixels = places.flat_map(|(x, y)| [value(x, y); CHANNELS]).collect();
+        Image8::new(width, height, pixels).unwrap()
+    }
+
+    #[test]
+    fn reflection_does_not_repeat_the_border() {
+        let line: Vec<_> = (0..8).map(|i| reflect(i, 2, 4)).collect();
+        assert_eq!(line, [2, 1, 0, 1, 2, 3, 2, 1]);
+        assert_eq!(reflect(0, 0, 1), 0);
+    }
+
+    #[test]
+    fn a_window_of_a_padded_ramp_is_the_ramp_reflected() {
+        let ramp = gray(4, 4, |x, y| (10 * y + x) as u8);
+        let row = |image: &Image8, y| (0..4).map(|x| image.pixel(x, y)[0]).collect::<Vec<_>>();
+        let corner = reflected_window(&ramp, 2, 0, 4).unwrap();
+        assert_eq!(row(&corner, 0), [22, 21, 20, 21]);
+        assert_eq!(row(&corner, 2), [22, 21, 20, 21]); // row 4 is row 2 again
+        assert_eq!(row(&corner, 3), [12, 11, 10, 11]);
+        assert_eq!(reflected_window(&ramp, 2, 2, 2).unwrap(), ramp);
+    }
+
+    #[test]
+    fn a_constant_stays_a_constant() {
+        let constant = gray(37, 91, |_, _| 173);
+        for size in [8, 37, 64, 224] {
+            let area = Area {
+                left: 3,
+                top: 5,
+                width: 30,
+                height: 80,
+            };
+            let resized = resize_area(&constant, area, size).unwrap();
+            assert!(resized.pixels().iter().all(|&v| v == 173));
+            assert!(
+                centre(&constant, size + 3, size)
+                    .unwrap()
+                    .pixels()
+                    .iter()
+                    .all(|&v| v == 173)
+            );
+        }
+    }
+
+    #[test]
+    fn a_ramp_stays_a_ramp() {
+        // 200 -> 50 columns: each averages with weights symmetric around 4x + 1.5.
+        let ramp = gray(200, 200, |x, _| x as u8);
+        let area = Area {
+            left: 0,
+            top: 0,
+            width: 200,
+            height: 200,
+        };
+        let resized = resize_area(&ramp, area, 50).unwrap();
+        for x in 2..48 {
+            let expected = 4.0 * x as f64 + 1.5;
+            assert!(
+                (f64::from(resized.pixel(x, 25)[0]) - expected).abs() <= 1.0,
+                "column {x}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_the_area_has_no_influence() {
+        let image = gray(64, 64, |x, y| {
+            if (16..48).contains(&x) && (8..56).contains(&y) {
+                200
+            } else {
+                0
+            }
+        });
+        let area = Area {
+            left: 16,
+            top: 8,
+            width: 32,
+            height: 48,
+        };
+        let resized = resize_area(&image, area, 20).unwrap();
+        assert!(resized.pixels().iter().all(|&v| v == 200));
+    }
+
+    #[test]
+    fn the_centre_is_cut_without_resizing_where_the_short_side_fits() {
+        let image = gray(9, 6, |x, y| (10 * y + x) as u8);
+        // (9 - 4) / 2 = 2.5 rounds to the even 2, (6 - 4) / 2 = 1.
+        let cut = centre(&image, 6, 4).unwrap();
+        assert_eq!((cut.pixel(0, 0)[0], cut.pixel(3, 3)[0]), (12, 45));
+    }
+
+    #[test]
+    fn a_very_long_image_is_handled() {
+        let line = gray(1, 20_000, |_, y| (y / 100) as u8);
+        let cut = centre(&line, 256, 224).unwrap();
+        assert_eq!((cut.width(), cut.height()), (224, 224));
+        assert!(cut.pixels().iter().all(|&v| v.abs_diff(100) <= 1));
+    }
+}

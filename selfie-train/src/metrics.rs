@@ -1,0 +1,102 @@
+//! `metrics.jsonl`: one JSON object a line, as SPEC'd for tools; appended while a run trains, cut back when it resumes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::files::replace_with;
+
+/// What is measured every `log_every` steps. Means are over the steps since the last line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepMetrics {
+    /// Steps done.
+    pub step: u64,
+    /// Passes over the training images, as a fraction.
+    pub epoch: f64,
+    /// Images drawn so far.
+    pub images: u64,
+    /// Mean loss.
+    pub loss: f64,
+    /// Mean accuracy.
+    pub accuracy: f64,
+    /// The accuracy of guessing.
+    pub chance: f64,
+    /// The learning rate of the last step.
+    pub lr: f64,
+    /// The norm of the last step's gradient, before clipping.
+    pub grad_norm: f64,
+    /// Speed.
+    pub images_per_second: f64,
+    /// Share of the time that the loop waited for images.
+    pub data_wait: f64,
+    /// Largest resident memory of the process so far, in MB; null where the system does not tell.
+    pub peak_rss_mb: Option<u64>,
+}
+
+/// An evaluation on held-out images.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldOutMetrics {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss.
+    pub held_out_loss: f64,
+    /// Accuracy.
+    pub held_out_accuracy: f64,
+    /// Its standard error, by images.
+    pub held_out_standard_error: f64,
+    /// Images evaluated.
+    pub held_out_images: usize,
+    /// The accuracy of guessing.
+    pub chance: f64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct MetricsFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsFile {
+    /// Opens `path` for the lines after `step`: later ones, and a line cut short by a crash, are taken off first.
+    pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
+        if path.exists() {
+            let text = fs::read_to_string(path).map_err(Error::io(path))?;
+            let kept: String = text.lines().filter(|line| step_of(line).is_some_and(|at| at <= step)).map(|line| format!("{line}\n")).collect();
+            replace_with(path, kept.as_bytes())?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;
+        Ok(Self { path: path.to_path_buf(), file })
+    }
+
+    pub(crate) fn write(&mut self, metrics: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(metrics).map_err(|error| Error::io(&self.path)(error.into()))?;
+        writeln!(self.file, "{line}").map_err(Error::io(&self.path))
+    }
+}
+
+/// All whole lines of a metrics file.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be read.
+pub fn read_metrics(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn step_of(line: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(line).ok()?["step"].as_u64()
+}
+
+/// The largest resident memory of this process so far, in MB; `None` where the system does not tell.
+#[must_use]
+pub fn peak_rss_mb() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes / 1024)
+}

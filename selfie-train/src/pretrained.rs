@@ -1,0 +1,135 @@
+//! What a run or a weights file has to give to whoever goes on with it: fine-tuning, evaluation, another run.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use selfie_encoder::EncoderConfig;
+use serde_json::{Value, json};
+
+use crate::checkpoint::{Checkpoint, is_checkpoint};
+use crate::config::RunConfig;
+use crate::data::Normalise;
+use crate::error::{Error, Result};
+use crate::model::SelfieModel;
+use crate::run_dir::RunDir;
+use crate::store::{ParamStore, Weights, write_tensors};
+use crate::task::MaskedPatches;
+
+/// What `encoder.safetensors` says it is.
+const FORMAT: &str = "selfie encoder";
+
+/// A trunk under torchvision's names, and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Pretrained {
+    /// The file that the weights are from.
+    pub file: PathBuf,
+    /// The trunk's tensors (`conv1.weight`, `layer1.0.conv1.weight`, ...); a foreign file may hold more.
+    pub encoder: Weights,
+    /// The trunk's shape, where the file or the run tells it.
+    pub encoder_config: Option<EncoderConfig>,
+    /// Mean and deviation per channel that it was trained with, where known.
+    pub normalise: Option<(Vec<f32>, Vec<f32>)>,
+    /// The complete settings, where this is a run directory.
+    pub run: Option<RunConfig>,
+}
+
+impl Pretrained {
+    /// What `--from` names: a run directory (its latest checkpoint, or that of `step`), a checkpoint, `encoder.safetensors`, or any
+    /// safetensors file with torchvision's names.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] or [`Error::Weights`] where there is no such thing; [`Error::Checkpoint`] where it is damaged.
+    pub fn open(from: &Path, step: Option<u64>) -> Result<Self> {
+        if from.is_dir() {
+            let run = RunDir::open(from)?;
+            let config = run.config()?;
+            let checkpoint = checkpoint_of(&run, step)?;
+            return Ok(Self {
+                file: checkpoint.path().to_path_buf(),
+                encoder: checkpoint.weights().below("encoder"),
+                encoder_config: Some(config.encoder.clone()),
+                normalise: Some((config.data.mean.clone(), config.data.std.clone())),
+                run: Some(config),
+            });
+        }
+        let weights = Weights::open(from)?;
+        let metadata = weights.metadata().cloned().unwrap_or(Value::Null);
+        let (encoder, described) = match is_checkpoint(&weights) {
+            true => (weights.below("model").below("encoder"), &metadata["config"]),
+            false => (weights, &metadata),
+        };
+        let numbers = |key: &str| serde_json::from_value::<Vec<f32>>(described["data"][key].clone()).ok();
+        Ok(Self {
+            file: from.to_path_buf(),
+            encoder,
+            encoder_config: serde_json::from_value(described["encoder"].clone()).ok(),
+            normalise: numbers("mean").zip(numbers("std")),
+            run: None,
+        })
+    }
+}
+
+/// The pretext task of a run with its trained weights, for `masked-eval` and pictures.
+///
+/// # Errors
+/// As [`Pretrained::open`], and where the weights do not fit the settings.
+pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(RunConfig, ParamStore, MaskedPatches)> {
+    let config = run.config()?;
+    let store = ParamStore::new(config.run.seed, device);
+    let model = SelfieModel::new(&config, store.builder())?;
+    store.load(checkpoint_of(run, step)?.weights())?;
+    let task = MaskedPatches::new(model, &config)?;
+    Ok((config, store, task))
+}
+
+/// Weights for `--init-from`: of a run, a checkpoint, or a trunk; under the names of the whole model.
+pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
+    if from.is_dir() {
+        return Ok(checkpoint_of(&RunDir::open(from)?, None)?.weights().clone());
+    }
+    let weights = Weights::open(from)?;
+    let whole = weights.iter().any(|(name, _)| name.starts_with("encoder."));
+    Ok(match (is_checkpoint(&weights), whole) {
+        (true, _) => weights.below("model"),
+        (false, true) => weights,
+        (false, false) => weights.above("encoder"),
+    })
+}
+
+/// Writes the trunk of `store` with torchvision's names, and what is needed to use it.
+pub(crate) fn write_encoder(path: &Path, store: &ParamStore, config: &RunConfig, step: u64) -> Result<()> {
+    let trunk = |(name, tensor): (String, _)| Some((name.strip_prefix("encoder.")?.to_owned(), tensor));
+    let tensors = store.tensors().into_iter().filter_map(trunk).collect();
+    let metadata = json!({
+        "format": FORMAT,
+        "version": 1,
+        "encoder": to_value(path, &config.encoder)?,
+        "patch": to_value(path, &config.patch)?,
+        "data": { "mean": config.data.mean, "std": config.data.std },
+        "step": step,
+    });
+    write_tensors(path, &tensors, metadata)
+}
+
+/// What makes floats of bytes for a trunk of `config`.
+///
+/// # Errors
+/// [`Error::Data`] where mean and deviation have not been measured or set.
+pub fn normalise_of(config: &RunConfig) -> Result<Normalise> {
+    Ok(Normalise::new(&config.data.mean, &config.data.std)?)
+}
+
+fn checkpoint_of(run: &RunDir, step: Option<u64>) -> Result<Checkpoint> {
+    let Some(step) = step else { return Checkpoint::read(&run.latest_checkpoint()?) };
+    let path = run.checkpoint(step);
+    if path.is_file() {
+        return Checkpoint::read(&path);
+    }
+    let kept: Vec<_> = run.checkpoints()?.iter().map(|(step, _)| step.to_string()).collect();
+    let reason = format!("has no checkpoint of step {step}, expected one of {}", kept.join(", "));
+    Err(Error::RunDir { path: run.path().to_path_buf(), reason })
+}
+
+fn to_value(path: &Path, value: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::io(path)(error.into()))
+}

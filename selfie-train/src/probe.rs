@@ -1,0 +1,99 @@
+//! How well a task is solved on images it does not train on: accuracy with its standard error, loss, chance.
+//!
+//! Each image is asked `passes` times (for masked patches: under as many masks), in eval mode. The answers of one image are
+//! not independent, so the standard error is that of the mean over images: the standard deviation of their own
+//! accuracies, divided by the root of their number.
+
+use candle_core::{DType, Device};
+use serde::Serialize;
+
+use crate::data::{Dataset, Loader, Normalise, Transform};
+use crate::error::Result;
+use crate::seed::{Purpose, derive};
+use crate::task::{Phase, Task};
+
+/// Images to evaluate on, and how.
+#[derive(Clone)]
+pub struct EvalSet {
+    /// The images.
+    pub images: Dataset,
+    /// What makes floats of bytes.
+    pub normalise: Normalise,
+    /// Side of the square images that the task takes, in pixels.
+    pub image_size: usize,
+    /// Images at once.
+    pub batch_size: usize,
+    /// Loader threads.
+    pub workers: usize,
+    /// Times that each image is asked.
+    pub passes: usize,
+    /// The seed of what is asked.
+    pub seed: u64,
+}
+
+/// The result of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Standard error of the accuracy, by images.
+    pub standard_error: f64,
+    /// Mean loss.
+    pub loss: f64,
+    /// The accuracy of guessing.
+    pub chance: f64,
+    /// Images evaluated.
+    pub images: usize,
+    /// Times that each image was asked.
+    pub passes: usize,
+}
+
+/// Evaluates `task` on `set`.
+///
+/// # Errors
+/// Where an image cannot be read or the model fails.
+pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Evaluation> {
+    let transform = Transform::eval(set.image_size);
+    let mut loader = Loader::once(set.images.clone(), transform, set.normalise.clone(), set.batch_size, set.workers, device)?;
+    let mut of_images = Vec::with_capacity(set.images.len()); // accuracy of each image
+    let mut loss_sum = 0.0;
+    while let Some(batch) = loader.next()? {
+        let mut of_batch = vec![0.0; batch.len()];
+        for pass in 0..set.passes as u64 {
+            let seed = derive(set.seed, Purpose::Evaluation, pass, 0);
+            let output = task.loss(&batch, Phase::Eval { seed })?;
+            loss_sum += batch.len() as f64 * f64::from(output.loss.to_scalar::<f32>()?);
+            let right = output.correct.to_dtype(DType::F32)?.mean(1)?.to_vec1::<f32>()?; // (B)
+            of_batch.iter_mut().zip(right).for_each(|(sum, right)| *sum += f64::from(right) / set.passes as f64);
+        }
+        of_images.append(&mut of_batch);
+    }
+    let (accuracy, standard_error) = mean_and_standard_error(&of_images);
+    let loss = loss_sum / (of_images.len() * set.passes).max(1) as f64;
+    Ok(Evaluation { accuracy, standard_error, loss, chance: task.chance(), images: of_images.len(), passes: set.passes })
+}
+
+/// Mean of `values`, and its standard error: s / √n with the n - 1 form of s; 0 for less than two values.
+fn mean_and_standard_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, if values.len() < 2 { 0.0 } else { (squares / (n - 1.0) / n).sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_error_is_that_of_the_mean_over_images() {
+        // mean 0.5, squares 0.25 + 0.25 + 0 + 0 = 0.5, s² = 0.5 / 3, error = √(0.5 / 3 / 4)
+        let (mean, error) = mean_and_standard_error(&[0.0, 1.0, 0.5, 0.5]);
+        assert_eq!(mean, 0.5);
+        assert!((error - (0.5f64 / 12.0).sqrt()).abs() < 1e-12);
+        assert_eq!(mean_and_standard_error(&[0.3]), (0.3, 0.0));
+    }
+}

@@ -1,0 +1,158 @@
+//! The directory of a run: settings, environment, metrics, checkpoints, the trained trunk.
+//!
+//! `config.toml` · `env.json` · `metrics.jsonl` · `checkpoints/step-NNNNNNNN.safetensors` with `latest` · `encoder.safetensors`.
+//! A directory that holds a run is never written over: a new run is refused there, and only a resumed one continues in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::files::{replace_with};
+
+/// A directory that holds a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run and writes its settings and environment.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] where `path` holds a run already or is no directory; [`Error::Io`] where it cannot be written.
+    pub fn create(path: &Path, config: &RunConfig, environment: &Value) -> Result<Self> {
+        Self::check_free(path)?;
+        let run = Self { path: path.to_path_buf() };
+        let checkpoints = run.checkpoints_path();
+        fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
+        let environment = format!("{environment:#}\n");
+        replace_with(&path.join("env.json"), environment.as_bytes())?;
+        // Last: a directory with config.toml holds a run.
+        replace_with(&run.config_path(), config.to_toml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Writes the settings of a run that goes on with another length or cadence.
+    pub(crate) fn update_config(&self, config: &RunConfig) -> Result<()> {
+        replace_with(&self.config_path(), config.to_toml()?.as_bytes())
+    }
+
+    /// The run in `path`.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] where there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let run = Self { path: path.to_path_buf() };
+        if run.config_path().is_file() {
+            return Ok(run);
+        }
+        let reason = if path.exists() { "holds no run, expected a directory with config.toml" } else { "no such run directory" };
+        Err(Error::RunDir { path: run.path, reason: reason.to_owned() })
+    }
+
+    /// Whether `path` may become the directory of a new run.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] where it holds a run already, or is no directory.
+    pub fn check_free(path: &Path) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::RunDir { path: path.to_path_buf(), reason: reason.to_owned() });
+        if path.join("config.toml").exists() || path.join("checkpoints").exists() {
+            return refuse("already holds a run, expected a new directory, or --resume to continue it");
+        }
+        if path.exists() && !path.is_dir() {
+            return refuse("is a file, expected a directory");
+        }
+        Ok(())
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where they cannot be read.
+    pub fn config(&self) -> Result<RunConfig> {
+        let path = self.config_path();
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        RunConfig::from_toml(&text, &path.display().to_string())
+    }
+
+    /// `config.toml`.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `metrics.jsonl`.
+    #[must_use]
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// `encoder.safetensors`: the trunk, written at the end of pretraining.
+    #[must_use]
+    pub fn encoder_path(&self) -> PathBuf {
+        self.path.join("encoder.safetensors")
+    }
+
+    fn checkpoints_path(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// The checkpoint after `step` steps; it need not exist.
+    #[must_use]
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.checkpoints_path().join(format!("step-{step:08}.safetensors"))
+    }
+
+    /// All checkpoints with their steps, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let folder = self.checkpoints_path();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let path = entry.map_err(Error::io(&folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".safetensors"));
+            if let Some(step) = step.and_then(|step| step.parse().ok()) {
+                found.push((step, path));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The checkpoint that `latest` names.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] where the run has none yet.
+    pub fn latest_checkpoint(&self) -> Result<PathBuf> {
+        let latest = self.checkpoints_path().join("latest");
+        let name = fs::read_to_string(&latest).map_err(|_| Error::RunDir {
+            path: self.path.clone(),
+            reason: "has no checkpoint yet, expected checkpoints/latest".to_owned(),
+        })?;
+        Ok(self.checkpoints_path().join(name.trim()))
+    }
+
+    /// Moves `latest` to the checkpoint of `step` (after that file is safe), and drops the oldest beyond `keep_last` (0 = none).
+    pub(crate) fn point_latest(&self, step: u64, keep_last: usize) -> Result<()> {
+        let name = format!("step-{step:08}.safetensors\n");
+        replace_with(&self.checkpoints_path().join("latest"), name.as_bytes())?;
+        let old = self.checkpoints()?;
+        let surplus = if keep_last == 0 { 0 } else { old.len().saturating_sub(keep_last) };
+        for (_, path) in old.iter().take(surplus).filter(|(old, _)| *old != step) {
+            fs::remove_file(path).map_err(Error::io(path))?;
+        }
+        Ok(())
+    }
+}

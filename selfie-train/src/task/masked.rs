@@ -1,0 +1,74 @@
+//! The pretext task: masked patches, found among the other masked patches of their image.
+//!
+//! The mask of an image is a function of (seed, place of the image in the run's stream of images), so it is fresh in every
+//! epoch, and the same however the batch is cut. With `patch.mask = "per-batch"` it is a function of (seed, step).
+
+use std::ops::Range;
+
+use candle_core::Device;
+use selfie_patch::{MaskSampler, MaskScope};
+
+use super::{Phase, Task, TaskOutput};
+use crate::config::RunConfig;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::model::{Mode, Puzzle, SelfieModel};
+use crate::seed::{Purpose, derive};
+
+/// A [`SelfieModel`] with its masks.
+pub struct MaskedPatches {
+    model: SelfieModel,
+    sampler: MaskSampler,
+    scope: MaskScope,
+    seed: u64,
+}
+
+impl MaskedPatches {
+    /// The task of `config`, with masks and dropout from its `run.seed`.
+    ///
+    /// # Errors
+    /// Where the numbers of patches and targets do not fit.
+    pub fn new(model: SelfieModel, config: &RunConfig) -> Result<Self> {
+        let scope = config.patch.mask;
+        let sampler = MaskSampler::new(model.grid().num_patches(), config.patch.num_targets, scope)?;
+        Ok(Self { model, sampler, scope, seed: config.run.seed })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &SelfieModel {
+        &self.model
+    }
+
+    /// What is asked of the images at these places in that phase.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn puzzle(&self, images: Range<u64>, phase: Phase, device: &Device) -> Result<Puzzle> {
+        let (masks, distractors) = match phase {
+            Phase::Train { step, .. } => {
+                let step = if self.scope == MaskScope::PerBatch { step } else { 0 };
+                (derive(self.seed, Purpose::Mask, step, 0), derive(self.seed, Purpose::Distractors, 0, 0))
+            }
+            Phase::Eval { seed } => (seed, seed),
+        };
+        let mask = self.sampler.sample(images.clone(), masks, device)?;
+        Ok(Puzzle { mask, images, seed: distractors })
+    }
+}
+
+impl Task for MaskedPatches {
+    fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
+        let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let mode = match phase {
+            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
+            Phase::Eval { .. } => Mode::Eval,
+        };
+        let output = self.model.forward(&batch.images, &puzzle, mode)?;
+        Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct })
+    }
+
+    fn chance(&self) -> f64 {
+        self.model.chance()
+    }
+}

@@ -1,0 +1,108 @@
+//! What is summed up between two lines of metrics: loss and accuracy on the device, images and time here.
+
+use std::time::{Duration, Instant};
+
+use candle_core::Tensor;
+
+use crate::error::Result;
+
+/// The steps since the last line, and the whole session.
+pub(super) struct Window {
+    loss: Option<Tensor>,
+    accuracy: Option<Tensor>,
+    steps: u64,
+    images: usize,
+    /// What the loader had waited when the window began.
+    waited_before: Duration,
+    /// Time spent training, up to the last pause.
+    busy: Duration,
+    running_since: Instant,
+    session_images: usize,
+    session_busy: Duration,
+}
+
+impl Window {
+    pub(super) fn new(waited: Duration) -> Self {
+        Self {
+            loss: None,
+            accuracy: None,
+            steps: 0,
+            images: 0,
+            waited_before: waited,
+            busy: Duration::ZERO,
+            running_since: Instant::now(),
+            session_images: 0,
+            session_busy: Duration::ZERO,
+        }
+    }
+
+    /// Adds a part of a step, its loss and accuracy already weighted by its share of the batch. Nothing is read from the device.
+    pub(super) fn add(&mut self, loss: &Tensor, accuracy: &Tensor, images: usize) -> Result<()> {
+        for (sum, part) in [(&mut self.loss, loss.detach()), (&mut self.accuracy, accuracy.detach())] {
+            *sum = Some(match sum.take() {
+                None => part,
+                Some(sum) => (sum + part)?,
+            });
+        }
+        self.images += images;
+        Ok(())
+    }
+
+    /// Counts a step whose parts have all been added.
+    pub(super) fn end_step(&mut self) {
+        self.steps += 1;
+    }
+
+    /// Stops the clock while something else than training is done.
+    pub(super) fn pause(&mut self) {
+        self.busy += self.running_since.elapsed();
+    }
+
+    /// Starts the clock again.
+    pub(super) fn resume(&mut self) {
+        self.running_since = Instant::now();
+    }
+
+    /// Begins the next window.
+    pub(super) fn restart(&mut self, waited: Duration) {
+        let session_images = self.session_images + self.images;
+        let session_busy = self.session_busy + self.elapsed();
+        *self = Self { session_images, session_busy, ..Self::new(waited) };
+    }
+
+    pub(super) fn loss(&self) -> Result<f64> {
+        self.mean(self.loss.as_ref())
+    }
+
+    pub(super) fn accuracy(&self) -> Result<f64> {
+        self.mean(self.accuracy.as_ref())
+    }
+
+    pub(super) fn images_per_second(&self) -> f64 {
+        self.images as f64 / seconds(self.elapsed())
+    }
+
+    /// Speed over all windows that are complete.
+    pub(super) fn session_images_per_second(&self) -> f64 {
+        self.session_images as f64 / seconds(self.session_busy)
+    }
+
+    /// Share of the window's time that was spent waiting for images, which the loader has added up to `waited`.
+    pub(super) fn data_wait(&self, waited: Duration) -> f64 {
+        (waited.saturating_sub(self.waited_before).as_secs_f64() / seconds(self.elapsed())).min(1.0)
+    }
+
+    fn mean(&self, sum: Option<&Tensor>) -> Result<f64> {
+        let Some(sum) = sum else { return Ok(f64::NAN) };
+        Ok(f64::from(sum.to_scalar::<f32>()?) / self.steps.max(1) as f64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.busy + self.running_since.elapsed()
+    }
+}
+
+/// Never 0, so that a speed is a number.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64().max(1e-9)
+}

@@ -1,0 +1,107 @@
+//! `cargo xtask ci`: every check that a change must pass, with its time.
+//!
+//! `.ci/run` and `.github/workflows/ci.yml` come here too; the list of checks stands in [`STEPS`] and nowhere else. A
+//! failing check does not hide the next one: all run, and the failed ones are named at the end.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, project_root, tidy};
+
+/// What `ci` may be told.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Leave the tests out (for who has just run `cargo test --workspace`)
+    #[arg(long)]
+    no_tests: bool,
+}
+
+/// A name, the arguments of cargo, and a variable for it.
+struct Step {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    variable: Option<(&'static str, &'static str)>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "test",
+        arguments: &["test", "--workspace"],
+        variable: None,
+    },
+    Step {
+        name: "format",
+        arguments: &["fmt", "--all", "--check"],
+        variable: None,
+    },
+    Step {
+        name: "lints",
+        arguments: &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        variable: None,
+    },
+    Step {
+        name: "docs",
+        arguments: &["doc", "--workspace", "--no-deps"],
+        variable: Some(("RUSTDOCFLAGS", "-D warnings")),
+    },
+];
+
+/// Runs the checks; an error names those that failed.
+pub fn run(options: &Options) -> Result<()> {
+    let mut failed = Vec::new();
+    let steps = STEPS
+        .iter()
+        .filter(|step| !(options.no_tests && step.name == "test"));
+    for step in steps {
+        println!("== {}: cargo {}", step.name, step.arguments.join(" "));
+        if !timed(step.name, || cargo_passes(step))? {
+            failed.push(step.name);
+        }
+    }
+    println!("== tidy: cargo xtask tidy");
+    if !timed("tidy", || {
+        Ok(tidy::run()
+            .inspect_err(|error| println!("{error:#}"))
+            .is_ok())
+    })? {
+        failed.push("tidy");
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    println!("all checks pass");
+    Ok(())
+}
+
+fn cargo_passes(step: &Step) -> Result<bool> {
+    let mut command = cargo();
+    command
+        .args(step.arguments)
+        .envs(step.variable)
+        .current_dir(project_root())
+        .stdin(Stdio::null());
+    Ok(command
+        .status()
+        .with_context(|| format!("cargo {} does not start", step.arguments[0]))?
+        .success())
+}
+
+fn timed(name: &str, check: impl FnOnce() -> Result<bool>) -> Result<bool> {
+    let start = Instant::now();
+    let passes = check()?;
+    let word = if passes { "passed" } else { "FAILED" };
+    println!(
+        "== {name}: {word} in {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
+    Ok(passes)
+}

@@ -1,0 +1,220 @@
+//! The commands of the program `selfie`: build it in release, then become it.
+//!
+//! Two options are looked at here, because they matter before the program starts: `--device` chooses what is built,
+//! and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything else is the program's affair. On Unix
+//! it replaces this process, so signals and exit status are its own.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{BadUsage, cargo, driver, project_root};
+
+/// Name and one line of help, in the order of `cargo xtask --help`.
+#[rustfmt::skip] // a row a line
+pub const COMMANDS: &[(&str, &str)] = &[
+    ("pretrain-imagenet", "Pretrain on 224-pixel photographs; without --data on the sample that ships here"),
+    ("pretrain", "Pretrain on any images: --preset cifar10|imagenet32|imagenet224|quick"),
+    ("finetune", "Train a full ResNet on labels: --from RUN or --from scratch"),
+    ("masked-eval", "Accuracy of the pretext task on held-out images, beside chance"),
+    ("linear-eval", "Linear evaluation on frozen features"),
+    ("bench", "Measure speed; `bench step` times a full training step"),
+];
+
+/// Builds the program and hands `arguments` (command name first) over to it.
+pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
+    let name = arguments[0].to_string_lossy();
+    if !COMMANDS.iter().any(|(known, _)| *known == name) {
+        return Err(unknown(&name).into());
+    }
+    let wanted = Wanted::read(&arguments[1..]);
+    let program = build(feature(wanted.device.as_deref())?)?;
+    let mut command = Command::new(&program);
+    command.args(arguments);
+    if let Some(threads) = wanted.threads {
+        command.env("RAYON_NUM_THREADS", threads.to_string());
+    }
+    become_program(command).with_context(|| format!("{} does not start", program.display()))
+}
+
+/// What the arguments say about the build and the process, uninterpreted where it is not understood.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted {
+    device: Option<String>,
+    threads: Option<usize>,
+}
+
+impl Wanted {
+    fn read(arguments: &[OsString]) -> Self {
+        let threads = value_of("--threads", arguments).and_then(|value| value.parse().ok());
+        Self {
+            device: value_of("--device", arguments),
+            threads: threads.filter(|&n| n > 0),
+        }
+    }
+}
+
+/// The last value of `--option VALUE` or `--option=VALUE` before a `--`.
+fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
+    let mut value = None;
+    let mut rest = arguments
+        .iter()
+        .map(|argument| argument.to_string_lossy())
+        .take_while(|argument| argument != "--");
+    while let Some(argument) = rest.next() {
+        match argument.strip_prefix(option) {
+            Some("") => value = rest.next().map(Into::into),
+            Some(tail) if tail.starts_with('=') => value = Some(tail[1..].to_owned()),
+            _ => {}
+        }
+    }
+    value
+}
+
+/// The cargo feature that a device needs, refused here where it cannot run. What is no device is left to the program.
+fn feature(device: Option<&str>) -> Result<Option<&'static str>, BadUsage> {
+    match device.map(|device| device.split(':').next().unwrap_or_default()) {
+        Some("cuda") if driver::find().is_none() => Err(BadUsage(format!(
+            "--device cuda: no {} found: install NVIDIA's driver (and its CUDA toolkit, to build), or take --device cpu",
+            driver::LIBRARY
+        ))),
+        Some("cuda") => Ok(Some("cuda")),
+        Some("metal") if !cfg!(target_os = "macos") => Err(BadUsage(
+            "--device metal: needs macOS: take --device cpu or --device cuda".to_owned(),
+        )),
+        Some("metal") => Ok(Some("metal")),
+        _ => Ok(None),
+    }
+}
+
+fn unknown(name: &str) -> BadUsage {
+    let own = ["ci", "tidy", "golden"];
+    let names = COMMANDS.iter().map(|(name, _)| *name).chain(own);
+    let nearest = names
+        .min_by_key(|known| strsim::damerau_levenshtein(known, name))
+        .unwrap_or_default();
+    BadUsage(format!(
+        "no command '{name}'; the nearest is '{nearest}' (cargo xtask --help lists all)"
+    ))
+}
+
+/// Brings the program up to date and returns its path. Cargo speaks on stderr, and only when it does something.
+fn build(feature: Option<&str>) -> Result<PathBuf> {
+    let program = beside_us()?;
+    if !program.exists() {
+        eprintln!("building selfie in release, about 5 minutes the first time");
+    }
+    let mut command = cargo();
+    command.args([
+        "build",
+        "--release",
+        "--package",
+        "selfie-eval",
+        "--bin",
+        "selfie",
+    ]);
+    command
+        .arg("--manifest-path")
+        .arg(project_root().join("Cargo.toml"));
+    command.args(feature.map(|name| format!("--features={name}")));
+    if std::io::stderr().is_terminal() {
+        command.arg("--color=always");
+    }
+    let mut cargo = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(stderr) = cargo.stderr.take() {
+        for line in BufReader::new(stderr).lines() {
+            let line = line?;
+            let summary = line.contains("Finished") && line.contains("profile [");
+            if !summary {
+                eprintln!("{line}");
+            }
+        }
+    }
+    if !cargo.wait()?.success() {
+        bail!("the program selfie does not build; cargo's message stands above");
+    }
+    Ok(program)
+}
+
+/// The program's place: `release/` of the target folder that this process was started from.
+fn beside_us() -> Result<PathBuf> {
+    let us = std::env::current_exe()?;
+    let target = us
+        .parent()
+        .and_then(Path::parent)
+        .with_context(|| format!("{} has no folder", us.display()))?;
+    let name: &OsStr = if cfg!(windows) {
+        "selfie.exe".as_ref()
+    } else {
+        "selfie".as_ref()
+    };
+    Ok(target.join("release").join(name))
+}
+
+/// Replaces this process by `command`; returns only where that fails.
+#[cfg(unix)]
+fn become_program(mut command: Command) -> std::io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec())
+}
+
+/// Runs `command` and passes its exit status on.
+#[cfg(not(unix))]
+fn become_program(mut command: Command) -> std::io::Result<ExitCode> {
+    let code = command
+        .status()?
+        .code()
+        .and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(line: &str) -> Wanted {
+        Wanted::read(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn both_spellings_of_an_option_are_found() {
+        let both = Wanted {
+            device: Some("cuda:1".to_owned()),
+            threads: Some(4),
+        };
+        assert_eq!(wanted("--data x --device cuda:1 --threads=4"), both);
+        assert_eq!(
+            wanted("--threads 2 --device=cuda:1 --threads 4 --seed 3"),
+            both
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_to_the_program() {
+        assert_eq!(wanted("--threads many --devices cuda"), Wanted::default());
+        assert_eq!(wanted("--threads 0 -- --device cuda"), Wanted::default());
+        assert_eq!(feature(Some("gpu")).unwrap(), None);
+    }
+
+    #[test]
+    fn only_the_processor_needs_no_feature() {
+        assert_eq!(feature(None).unwrap(), None);
+        assert_eq!(feature(Some("cpu")).unwrap(), None);
+        if driver::find().is_none() {
+            assert!(feature(Some("cuda:0")).unwrap_err().0.contains("install"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_names_the_nearest() {
+        assert!(unknown("pretrian").0.contains("'pretrain'"));
+        assert!(unknown("tydi").0.contains("'tidy'"));
+    }
+}
