@@ -22,13 +22,7 @@ pub(crate) struct Bottleneck {
 }
 
 impl Bottleneck {
-    pub(crate) fn new(
-        config: &EncoderConfig,
-        c_in: usize,
-        mid: usize,
-        stride: usize,
-        vb: VarBuilder,
-    ) -> Result<Self> {
+    pub(crate) fn new(config: &EncoderConfig, c_in: usize, mid: usize, stride: usize, vb: VarBuilder) -> Result<Self> {
         let out = 4 * mid;
         let last = if config.zero_init_last { 0.0 } else { 1.0 };
         let project = stride != 1 || c_in != out;
@@ -39,45 +33,21 @@ impl Bottleneck {
         ];
         let (norms, downsample) = match config.block {
             Block::V1_5 => {
-                let norm = |i: usize, channels, gamma| {
-                    BatchNorm::new(channels, gamma, vb.pp(format!("bn{i}")))
-                };
+                let norm = |i: usize, channels, gamma| BatchNorm::new(channels, gamma, vb.pp(format!("bn{i}")));
                 let norms = [norm(1, mid, 1.0)?, norm(2, mid, 1.0)?, norm(3, out, last)?];
                 let vb = vb.pp("downsample");
                 let projection = || Conv::new((c_in, out), 1, stride, vb.pp("0"));
                 let norm = || BatchNorm::new(out, 1.0, vb.pp("1"));
-                (
-                    norms,
-                    if project {
-                        Some((projection()?, Some(norm()?)))
-                    } else {
-                        None
-                    },
-                )
+                (norms, if project { Some((projection()?, Some(norm()?))) } else { None })
             }
             Block::V2 => {
-                let norm = |i: usize, channels, gamma| {
-                    BatchNorm::new(channels, gamma, vb.pp(format!("norm{i}")))
-                };
+                let norm = |i: usize, channels, gamma| BatchNorm::new(channels, gamma, vb.pp(format!("norm{i}")));
                 let norms = [norm(1, c_in, 1.0)?, norm(2, mid, 1.0)?, norm(3, mid, last)?];
-                let projection =
-                    || Conv::new((c_in, out), 1, stride, vb.pp("downsample").pp("conv"));
-                (
-                    norms,
-                    if project {
-                        Some((projection()?, None))
-                    } else {
-                        None
-                    },
-                )
+                let projection = || Conv::new((c_in, out), 1, stride, vb.pp("downsample").pp("conv"));
+                (norms, if project { Some((projection()?, None)) } else { None })
             }
         };
-        Ok(Self {
-            convs,
-            norms,
-            downsample,
-            block: config.block,
-        })
+        Ok(Self { convs, norms, downsample, block: config.block })
     }
 
     /// (B, H, W, C) -> (B, H', W', 4·mid).

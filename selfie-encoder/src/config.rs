@@ -75,10 +75,7 @@ impl EncoderConfig {
 
     /// The paper's patch network for 32x32 patches of 224x224 images: the pooled stem.
     pub fn imagenet224() -> Self {
-        Self {
-            stem: Stem::ImageNet,
-            ..Self::cifar10()
-        }
+        Self { stem: Stem::ImageNet, ..Self::cifar10() }
     }
 
     /// The same network with ResNet-50's fourth stage (three bottlenecks), for fine-tuning.
@@ -87,10 +84,7 @@ impl EncoderConfig {
         if depths.len() == 3 {
             depths.push(3);
         }
-        Self {
-            depths,
-            ..self.clone()
-        }
+        Self { depths, ..self.clone() }
     }
 
     /// Width of the embedding, D = 4 · width · 2^(stages-1): 16 · width with three stages.
@@ -116,10 +110,7 @@ impl EncoderConfig {
             return fail("in_channels", "0 given, expected at least 1".into());
         }
         if self.depths.is_empty() || self.depths.len() > 4 || self.depths.contains(&0) {
-            let reason = format!(
-                "{:?} given, expected one to four stages of at least one block",
-                self.depths
-            );
+            let reason = format!("{:?} given, expected one to four stages of at least one block", self.depths);
             return fail("depths", reason);
         }
         Ok(())

@@ -9,15 +9,16 @@
 //! makes it known to autograd for the price of one number; the op reads the parameters themselves, and the taps hand
 //! over the gradients that it leaves in their slots.
 
-mod blocks;
+mod backward;
+mod forward;
 mod stem;
 
 use crate::bottleneck::Bottleneck;
 use crate::config::Stem;
 use crate::layers::{BatchNorm, Conv, Mode};
 use crate::ops::{floats, with_floats};
-use blocks::SavedTrunk;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use forward::SavedTrunk;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A convolution and the norm behind it.
@@ -39,9 +40,7 @@ impl Network {
     /// Weight, γ and β of every unit, in the order in which gradients are returned.
     fn parameters(&self) -> Vec<&Tensor> {
         let units = std::iter::once(&self.stem).chain(self.blocks.iter().flatten());
-        units
-            .flat_map(|u| [&u.conv.weight, &u.norm.gamma, &u.norm.beta])
-            .collect()
+        units.flat_map(|u| [&u.conv.weight, &u.norm.gamma, &u.norm.beta]).collect()
     }
 }
 
@@ -61,33 +60,17 @@ pub(crate) fn forward(
     x: &Tensor,
     mode: Mode,
 ) -> Result<Tensor> {
-    let unit = |conv: &Conv, norm: &BatchNorm| Unit {
-        conv: conv.clone(),
-        norm: norm.clone(),
-    };
+    let unit = |conv: &Conv, norm: &BatchNorm| Unit { conv: conv.clone(), norm: norm.clone() };
     let block = |b: &Bottleneck| {
-        let mut units: Vec<Unit> = b
-            .convs
-            .iter()
-            .zip(&b.norms)
-            .map(|(c, n)| unit(c, n))
-            .collect();
+        let mut units: Vec<Unit> = b.convs.iter().zip(&b.norms).map(|(c, n)| unit(c, n)).collect();
         if let Some((conv, Some(norm))) = &b.downsample {
             units.push(unit(conv, norm));
         }
         units
     };
     let blocks = stages.iter().flatten().map(block).collect();
-    let network = Network {
-        stem: unit(stem, norm),
-        kind,
-        blocks,
-    };
-    let slots: Vec<Slot> = network
-        .parameters()
-        .iter()
-        .map(|_| Slot::default())
-        .collect();
+    let network = Network { stem: unit(stem, norm), kind, blocks };
+    let slots: Vec<Slot> = network.parameters().iter().map(|_| Slot::default()).collect();
     let taps: Vec<Tensor> = network
         .parameters()
         .into_iter()
@@ -96,16 +79,7 @@ pub(crate) fn forward(
         .collect::<Result<_>>()?;
     let taps = Tensor::cat(&taps, 0)?;
     let keep = taps.track_op();
-    x.contiguous()?.apply_op2(
-        &taps,
-        TrunkOp {
-            network,
-            mode,
-            keep,
-            slots,
-            saved: Mutex::new(None),
-        },
-    )
+    x.contiguous()?.apply_op2(&taps, TrunkOp { network, mode, keep, slots, saved: Mutex::new(None) })
 }
 
 /// Stands for one parameter in the graph: one number forwards, the parameter's gradient backwards.
@@ -124,15 +98,8 @@ impl CustomOp1 for Tap {
 
     fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
         match lock(&self.slot).take() {
-            Some(gradient) => Ok(Some(Tensor::from_vec(
-                gradient,
-                parameter.shape(),
-                parameter.device(),
-            )?)),
-            None => bail!(
-                "selfie-trunk: no gradient was left for a parameter of shape {:?}",
-                parameter.shape()
-            ),
+            Some(gradient) => Ok(Some(Tensor::from_vec(gradient, parameter.shape(), parameter.device())?)),
+            None => bail!("selfie-trunk: no gradient was left for a parameter of shape {:?}", parameter.shape()),
         }
     }
 }
@@ -151,38 +118,20 @@ impl CustomOp2 for TrunkOp {
         "selfie-trunk"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = layout.shape().dims4()?;
-        let (embeddings, saved) =
-            self.network
-                .forward(floats(x, layout)?, shape, self.mode, self.keep)?;
+        let (embeddings, saved) = self.network.forward(floats(x, layout)?, shape, self.mode, self.keep)?;
         *lock(&self.saved) = saved;
         let d = embeddings.len() / shape.0;
         Ok((CpuStorage::F32(embeddings), (shape.0, d).into()))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        taps: &Tensor,
-        _: &Tensor,
-        dh: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, x: &Tensor, taps: &Tensor, _: &Tensor, dh: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Some(saved) = lock(&self.saved).take() else {
-            bail!(
-                "selfie-trunk: a second backward pass through the same forward pass; its maps are already freed"
-            )
+            bail!("selfie-trunk: a second backward pass through the same forward pass; its maps are already freed")
         };
         let dh = dh.contiguous()?;
-        let gradients = with_floats(x, |x| {
-            with_floats(&dh, |dh| self.network.backward(x, saved, dh))
-        })???;
+        let gradients = with_floats(x, |x| with_floats(&dh, |dh| self.network.backward(x, saved, dh)))???;
         for (slot, gradient) in self.slots.iter().zip(gradients) {
             *lock(slot) = Some(gradient);
         }
@@ -200,14 +149,8 @@ mod tests {
     fn agree(config: EncoderConfig, images: &[usize], mode: Mode) {
         let [ours, theirs] = [Arc::<Variables>::default(), Arc::default()];
         let x = noise(images, 21);
-        let fused = Trunk::new(&config, ours.builder())
-            .unwrap()
-            .forward(&x, mode)
-            .unwrap();
-        let single = Trunk::new(&config, theirs.builder())
-            .unwrap()
-            .forward_by_ops(&x, mode)
-            .unwrap();
+        let fused = Trunk::new(&config, ours.builder()).unwrap().forward(&x, mode).unwrap();
+        let single = Trunk::new(&config, theirs.builder()).unwrap().forward_by_ops(&x, mode).unwrap();
         assert_close("embedding", &fused, &single, 1e-4);
         let (a, b) = (backward(&fused), backward(&single));
         for ((name, ours), (_, theirs)) in ours.all().iter().zip(&theirs.all()) {
@@ -221,36 +164,17 @@ mod tests {
 
     #[test]
     fn the_fused_trunk_equals_single_ops() {
-        let small = EncoderConfig {
-            width: 8,
-            depths: vec![2, 1, 2],
-            ..EncoderConfig::cifar10()
-        };
+        let small = EncoderConfig { width: 8, depths: vec![2, 1, 2], ..EncoderConfig::cifar10() };
         agree(small.clone(), &[24, 3, 8, 8], Mode::Train);
         agree(small.clone(), &[5, 3, 8, 8], Mode::Eval);
-        let pooled = EncoderConfig {
-            stem: Stem::ImageNet,
-            in_channels: 2,
-            depths: vec![1, 1, 1, 1],
-            ..small
-        };
+        let pooled = EncoderConfig { stem: Stem::ImageNet, in_channels: 2, depths: vec![1, 1, 1, 1], ..small };
         agree(pooled.clone(), &[3, 2, 65, 50], Mode::Train);
-        agree(
-            EncoderConfig {
-                width: 20,
-                ..pooled
-            },
-            &[2, 2, 128, 96],
-            Mode::Train,
-        );
+        agree(EncoderConfig { width: 20, ..pooled }, &[2, 2, 128, 96], Mode::Train);
     }
 
     #[test]
     fn the_same_bits_every_time() {
-        let config = EncoderConfig {
-            width: 8,
-            ..EncoderConfig::cifar10()
-        };
+        let config = EncoderConfig { width: 8, ..EncoderConfig::cifar10() };
         let run = || {
             let variables = Arc::<Variables>::default();
             let y = Trunk::new(&config, variables.builder())
@@ -259,11 +183,7 @@ mod tests {
                 .unwrap();
             let grads = backward(&y);
             let bits = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            variables
-                .all()
-                .iter()
-                .filter_map(|(_, t)| grads.get(t).map(bits))
-                .collect::<Vec<_>>()
+            variables.all().iter().filter_map(|(_, t)| grads.get(t).map(bits)).collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
     }

@@ -31,23 +31,14 @@ pub(crate) struct Conv {
 
 impl Conv {
     /// `channels` is (in, out); He normal over the fan out, as torchvision.
-    pub(crate) fn new(
-        channels: (usize, usize),
-        kernel: usize,
-        stride: usize,
-        vb: VarBuilder,
-    ) -> Result<Self> {
+    pub(crate) fn new(channels: (usize, usize), kernel: usize, stride: usize, vb: VarBuilder) -> Result<Self> {
         let he = Init::Kaiming {
             dist: init::NormalOrUniform::Normal,
             fan: init::FanInOut::FanOut,
             non_linearity: init::NonLinearity::ReLU,
         };
         let weight = vb.get_with_hints((channels.1, channels.0, kernel, kernel), "weight", he)?;
-        Ok(Self {
-            weight,
-            stride,
-            padding: kernel / 2,
-        })
+        Ok(Self { weight, stride, padding: kernel / 2 })
     }
 
     /// (B, H, W, in) -> (B, H', W', out).

@@ -14,5 +14,6 @@ mod trunk;
 pub use config::{Block, EncoderConfig, Stem};
 pub use error::{Error, Result};
 pub use layers::Mode;
+pub use ops::{Normalised, Statistics, batch_norm, conv2d, max_pool};
 pub use resnet::ResNet;
 pub use trunk::Trunk;

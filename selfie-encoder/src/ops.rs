@@ -4,6 +4,7 @@
 //! Candle's own ops ([`composed`]), with the same results. A v1.5 trunk on the CPU goes further and runs as one op
 //! ([`crate::fused`]) on the same kernels. `unsafe` stays in [`product`] and [`outer`].
 
+pub(crate) mod buffers;
 mod composed;
 pub(crate) mod conv;
 mod conv_op;
@@ -32,44 +33,58 @@ pub(crate) fn on_cpu(x: &Tensor) -> bool {
 }
 
 /// The statistics that a batch norm goes by.
-pub(crate) enum Statistics<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics<'a> {
     /// Those of this batch.
     Batch,
     /// Running mean and variance (C), without gradient.
     Running(&'a Tensor, &'a Tensor),
 }
 
-/// Convolution of x (B, H, W, C) with w (O, C, k, k), zero padding: (B, H', W', O).
-pub(crate) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    if on_cpu(x) {
-        conv_op::conv2d(x, w, stride, padding)
-    } else {
-        composed::conv2d(x, w, stride, padding)
-    }
+/// Convolution of `x` (B, H, W, C) with `w` (O, C, k, k), zero padding: (B, H', W', O).
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// let x = Tensor::ones((1, 4, 4, 2), DType::F32, &Device::Cpu)?;
+/// let w = Tensor::ones((5, 2, 3, 3), DType::F32, &Device::Cpu)?;
+/// let y = selfie_encoder::conv2d(&x, &w, 2, 1)?;
+/// assert_eq!(y.dims(), [1, 2, 2, 5]);
+/// assert_eq!(y.max_all()?.to_scalar::<f32>()?, 18.0); // 2 channels x 9 taps, away from the border
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Where the kernel is not square, has other input channels than the image, or is larger than the padded image.
+pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    if on_cpu(x) { conv_op::conv2d(x, w, stride, padding) } else { composed::conv2d(x, w, stride, padding) }
 }
 
-/// Batch norm of x (B, H, W, C), then ReLU if asked for. Also the batch's mean and unbiased variance (C), when it went
-/// by the batch.
-pub(crate) fn batch_norm(
+/// What [`batch_norm`] gives: the normalised tensor, and the batch's mean and unbiased variance (C) where it went by them.
+pub type Normalised = (Tensor, Option<(Tensor, Tensor)>);
+
+/// Batch norm of `x` (B, H, W, C) with γ and β (C), ε = 1e-5, then ReLU if asked for.
+///
+/// # Errors
+/// Where shapes do not fit each other.
+pub fn batch_norm(
     x: &Tensor,
-    (gamma, beta): (&Tensor, &Tensor),
+    gamma_beta: (&Tensor, &Tensor),
     statistics: Statistics,
     relu: bool,
-) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+) -> Result<Normalised> {
     if on_cpu(x) {
-        norm_op::batch_norm(x, (gamma, beta), statistics, relu)
+        norm_op::batch_norm(x, gamma_beta, statistics, relu)
     } else {
-        composed::batch_norm(x, (gamma, beta), statistics, relu)
+        composed::batch_norm(x, gamma_beta, statistics, relu)
     }
 }
 
-/// Max-pool 3x3, stride 2, padding 1, of x (B, H, W, C): (B, ⌈H/2⌉, ⌈W/2⌉, C).
-pub(crate) fn max_pool(x: &Tensor) -> Result<Tensor> {
-    if on_cpu(x) {
-        x.contiguous()?.apply_op1(pool::MaxPool::default())
-    } else {
-        composed::max_pool(x)
-    }
+/// Max-pool 3x3, stride 2, padding 1, of `x` (B, H, W, C): (B, ⌈H/2⌉, ⌈W/2⌉, C). The first of equal values wins.
+///
+/// # Errors
+/// Where `x` is not of rank 4.
+pub fn max_pool(x: &Tensor) -> Result<Tensor> {
+    if on_cpu(x) { x.contiguous()?.apply_op1(pool::MaxPool::default()) } else { composed::max_pool(x) }
 }
 
 /// The floats of a contiguous CPU storage.

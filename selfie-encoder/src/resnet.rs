@@ -33,18 +33,12 @@ impl ResNet {
     /// As [`Trunk::new`]; also for fewer than one class.
     pub fn new(config: &EncoderConfig, num_classes: usize, vb: VarBuilder) -> Result<Self> {
         if num_classes == 0 {
-            return Err(Error::Config {
-                field: "num_classes",
-                reason: "0 given, expected at least 1".into(),
-            });
+            return Err(Error::Config { field: "num_classes", reason: "0 given, expected at least 1".into() });
         }
         let trunk = Trunk::new(config, vb.clone())?;
         let d = trunk.embed_dim();
         let bound = 1.0 / (d as f64).sqrt(); // PyTorch's nn.Linear
-        let uniform = Init::Uniform {
-            lo: -bound,
-            up: bound,
-        };
+        let uniform = Init::Uniform { lo: -bound, up: bound };
         let (weight, bias) = match config.block {
             Block::V1_5 => {
                 let vb = vb.pp("fc");
@@ -56,17 +50,10 @@ impl ResNet {
             Block::V2 => {
                 let vb = vb.pp("head").pp("fc");
                 let weight = vb.get_with_hints((num_classes, d, 1, 1), "weight", uniform)?;
-                (
-                    weight.reshape((num_classes, d))?,
-                    vb.get_with_hints(num_classes, "bias", uniform)?,
-                )
+                (weight.reshape((num_classes, d))?, vb.get_with_hints(num_classes, "bias", uniform)?)
             }
         };
-        Ok(Self {
-            trunk,
-            weight,
-            bias,
-        })
+        Ok(Self { trunk, weight, bias })
     }
 
     /// The trunk.
@@ -88,8 +75,6 @@ impl ResNet {
     /// As [`Trunk::forward`].
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let features = self.features(x, mode)?; // (B, D)
-        Ok(features
-            .matmul(&self.weight.t()?)?
-            .broadcast_add(&self.bias)?) // (B, classes)
+        Ok(features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?) // (B, classes)
     }
 }

@@ -56,51 +56,23 @@ impl Trunk {
             (config.in_channels, config.width),
             kernel.0,
             kernel.1,
-            if v2 {
-                vb.pp("stem").pp("conv")
-            } else {
-                vb.pp("conv1")
-            },
+            if v2 { vb.pp("stem").pp("conv") } else { vb.pp("conv1") },
         )?;
-        let stem_norm = if v2 {
-            None
-        } else {
-            Some(BatchNorm::new(config.width, 1.0, vb.pp("bn1"))?)
-        };
+        let stem_norm = if v2 { None } else { Some(BatchNorm::new(config.width, 1.0, vb.pp("bn1"))?) };
         let mut c_in = config.width;
         let mut stages = Vec::with_capacity(config.depths.len());
         for (s, &depth) in config.depths.iter().enumerate() {
-            let vb = if v2 {
-                vb.pp("stages").pp(s).pp("blocks")
-            } else {
-                vb.pp(format!("layer{}", s + 1))
-            };
+            let vb = if v2 { vb.pp("stages").pp(s).pp("blocks") } else { vb.pp(format!("layer{}", s + 1)) };
             let mut blocks = Vec::with_capacity(depth);
             for b in 0..depth {
                 let stride = if s > 0 && b == 0 { 2 } else { 1 };
-                blocks.push(Bottleneck::new(
-                    config,
-                    c_in,
-                    config.width << s,
-                    stride,
-                    vb.pp(b),
-                )?);
+                blocks.push(Bottleneck::new(config, c_in, config.width << s, stride, vb.pp(b))?);
                 c_in = config.stage_channels(s);
             }
             stages.push(blocks);
         }
-        let final_norm = if v2 {
-            Some(BatchNorm::new(c_in, 1.0, vb.pp("norm"))?)
-        } else {
-            None
-        };
-        Ok(Self {
-            config: config.clone(),
-            stem,
-            stem_norm,
-            stages,
-            final_norm,
-        })
+        let final_norm = if v2 { Some(BatchNorm::new(c_in, 1.0, vb.pp("norm"))?) } else { None };
+        Ok(Self { config: config.clone(), stem, stem_norm, stages, final_norm })
     }
 
     /// The configuration that it was made from.
@@ -126,26 +98,11 @@ impl Trunk {
             [b, c, h, w] if c == channels && b * h * w > 0 => {}
             ref other => {
                 let expected = format!("(B, {channels}, H, W), none of them empty");
-                return Err(Error::Shape {
-                    what: "image",
-                    expected,
-                    got: other.to_vec(),
-                });
+                return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
             }
         }
-        if let Some(norm) = self
-            .stem_norm
-            .as_ref()
-            .filter(|_| ops::on_cpu(x) && !x.track_op())
-        {
-            return Ok(fused::forward(
-                &self.stem,
-                norm,
-                &self.stages,
-                self.config.stem,
-                x,
-                mode,
-            )?);
+        if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op()) {
+            return Ok(fused::forward(&self.stem, norm, &self.stages, self.config.stem, x, mode)?);
         }
         self.forward_by_ops(x, mode)
     }

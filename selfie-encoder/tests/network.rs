@@ -13,38 +13,24 @@ fn resnet(config: &EncoderConfig) -> (ResNet, Vec<(String, Tensor)>) {
     let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let resnet = ResNet::new(&config.with_stage4(), 5, vb).unwrap();
     let data = variables.data().lock().unwrap();
-    let mut all: Vec<_> = data
-        .iter()
-        .map(|(n, v)| (n.clone(), v.as_tensor().clone()))
-        .collect();
+    let mut all: Vec<_> = data.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     (resnet, all)
 }
 
 fn tiny(block: Block, stem: Stem) -> EncoderConfig {
-    EncoderConfig {
-        width: 4,
-        depths: vec![1, 2, 1],
-        block,
-        stem,
-        ..Default::default()
-    }
+    EncoderConfig { width: 4, depths: vec![1, 2, 1], block, stem, ..Default::default() }
 }
 
 fn ramp(shape: &[usize]) -> Tensor {
     let n = shape.iter().product::<usize>();
-    let values: Vec<f32> = (0..n)
-        .map(|i| ((i * 7919) % 211) as f32 / 105.0 - 1.0)
-        .collect();
+    let values: Vec<f32> = (0..n).map(|i| ((i * 7919) % 211) as f32 / 105.0 - 1.0).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
 #[test]
 fn names_are_torchvisions() {
-    let (_, all) = resnet(&EncoderConfig {
-        width: 4,
-        ..EncoderConfig::imagenet224()
-    });
+    let (_, all) = resnet(&EncoderConfig { width: 4, ..EncoderConfig::imagenet224() });
     let names: Vec<_> = all.iter().map(|(n, _)| n.as_str()).collect();
     for name in [
         "conv1.weight",
@@ -64,11 +50,7 @@ fn names_are_torchvisions() {
 
 #[test]
 fn names_are_timms_for_v2() {
-    let (_, all) = resnet(&EncoderConfig {
-        width: 4,
-        block: Block::V2,
-        ..EncoderConfig::imagenet224()
-    });
+    let (_, all) = resnet(&EncoderConfig { width: 4, block: Block::V2, ..EncoderConfig::imagenet224() });
     let names: Vec<_> = all.iter().map(|(n, _)| n.as_str()).collect();
     for name in [
         "stem.conv.weight",
@@ -84,34 +66,15 @@ fn names_are_timms_for_v2() {
 
 #[test]
 fn every_parameter_gets_a_gradient_that_is_not_zero() {
-    for (block, stem, side) in [
-        (Block::V1_5, Stem::Small, 16),
-        (Block::V1_5, Stem::ImageNet, 64),
-        (Block::V2, Stem::Small, 16),
-    ] {
+    for (block, stem, side) in
+        [(Block::V1_5, Stem::Small, 16), (Block::V1_5, Stem::ImageNet, 64), (Block::V2, Stem::Small, 16)]
+    {
         let (resnet, all) = resnet(&tiny(block, stem));
-        let logits = resnet
-            .forward(&ramp(&[4, 3, side, side]), Mode::Train)
-            .unwrap();
-        let grads = (&logits * ramp(logits.dims()))
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap();
+        let logits = resnet.forward(&ramp(&[4, 3, side, side]), Mode::Train).unwrap();
+        let grads = (&logits * ramp(logits.dims())).unwrap().sum_all().unwrap().backward().unwrap();
         for (name, parameter) in all.iter().filter(|(name, _)| !name.contains("running")) {
-            let g = grads
-                .get(parameter)
-                .unwrap_or_else(|| panic!("{name} has no gradient"));
-            let largest = g
-                .abs()
-                .unwrap()
-                .flatten_all()
-                .unwrap()
-                .max(0)
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap();
+            let g = grads.get(parameter).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let largest = g.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
             assert!(largest > 0.0 && largest.is_finite(), "{name}: {largest}");
         }
     }
@@ -125,64 +88,29 @@ fn eval_mode_changes_nothing_and_repeats() {
     let before: Vec<_> = all.iter().map(|(_, t)| values(t)).collect();
     let first = values(&resnet.forward(&x, Mode::Eval).unwrap());
     assert_eq!(first, values(&resnet.forward(&x, Mode::Eval).unwrap()));
-    assert_eq!(
-        before,
-        all.iter().map(|(_, t)| values(t)).collect::<Vec<_>>()
-    );
+    assert_eq!(before, all.iter().map(|(_, t)| values(t)).collect::<Vec<_>>());
     // Each image goes its own way: a batch gives what its parts give.
-    let alone = values(
-        &resnet
-            .forward(&x.narrow(0, 1, 1).unwrap(), Mode::Eval)
-            .unwrap(),
-    );
-    assert!(
-        alone
-            .iter()
-            .zip(&first[5..10])
-            .all(|(a, b)| (a - b).abs() < 1e-4)
-    );
+    let alone = values(&resnet.forward(&x.narrow(0, 1, 1).unwrap(), Mode::Eval).unwrap());
+    assert!(alone.iter().zip(&first[5..10]).all(|(a, b)| (a - b).abs() < 1e-4));
 }
 
 #[test]
 fn an_image_that_is_a_variable_gets_its_gradient() {
     let (resnet, _) = resnet(&tiny(Block::V1_5, Stem::Small));
     let x = candle_core::Var::from_tensor(&ramp(&[2, 3, 8, 8])).unwrap();
-    let grads = resnet
-        .forward(&x, Mode::Eval)
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
+    let grads = resnet.forward(&x, Mode::Eval).unwrap().sum_all().unwrap().backward().unwrap();
     assert_eq!(grads.get(&x).unwrap().dims(), [2, 3, 8, 8]);
 }
 
 #[test]
 fn errors_name_what_was_met_and_expected() {
     let vb = || VarBuilder::zeros(DType::F32, &Device::Cpu);
-    let config = EncoderConfig {
-        width: 0,
-        ..Default::default()
-    };
-    assert_eq!(
-        Trunk::new(&config, vb()).unwrap_err().to_string(),
-        "encoder.width: 0 given, expected 1 to 1024"
-    );
-    let config = EncoderConfig {
-        depths: vec![3, 0],
-        ..Default::default()
-    };
-    assert!(
-        Trunk::new(&config, vb())
-            .unwrap_err()
-            .to_string()
-            .contains("[3, 0]")
-    );
+    let config = EncoderConfig { width: 0, ..Default::default() };
+    assert_eq!(Trunk::new(&config, vb()).unwrap_err().to_string(), "encoder.width: 0 given, expected 1 to 1024");
+    let config = EncoderConfig { depths: vec![3, 0], ..Default::default() };
+    assert!(Trunk::new(&config, vb()).unwrap_err().to_string().contains("[3, 0]"));
     let trunk = Trunk::new(&tiny(Block::V1_5, Stem::Small), vb()).unwrap();
     let wrong = trunk.forward(&ramp(&[2, 1, 8, 8]), Mode::Eval).unwrap_err();
     assert!(matches!(wrong, Error::Shape { .. }), "{wrong}");
-    assert_eq!(
-        wrong.to_string(),
-        "image: expected (B, 3, H, W), none of them empty, got [2, 1, 8, 8]"
-    );
+    assert_eq!(wrong.to_string(), "image: expected (B, 3, H, W), none of them empty, got [2, 1, 8, 8]");
 }

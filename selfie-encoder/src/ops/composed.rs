@@ -1,7 +1,7 @@
 //! The same functions from Candle's own ops, for GPUs and other types: 1x1 convolutions as products, others as
 //! im2col + product, batch norm and pooling from sums and maxima. Every op used here has a correct gradient.
 
-use super::{Statistics, norm::EPSILON};
+use super::{Normalised, Statistics, norm::EPSILON};
 use candle_core::{Result, Tensor};
 
 /// The windows of a padded x (B, H, W, C), tap by tap: each (B, H', W', C).
@@ -9,11 +9,7 @@ fn windows(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
     let (_, h, w, _) = x.dims4()?;
     let (oh, ow) = ((h - kernel) / stride + 1, (w - kernel) / stride + 1);
     let axis = |n: usize, k: usize| {
-        Tensor::from_vec(
-            (0..n).map(|o| (o * stride + k) as u32).collect::<Vec<_>>(),
-            n,
-            x.device(),
-        )
+        Tensor::from_vec((0..n).map(|o| (o * stride + k) as u32).collect::<Vec<_>>(), n, x.device())
     };
     let mut taps = Vec::with_capacity(kernel * kernel);
     for ky in 0..kernel {
@@ -27,19 +23,14 @@ fn windows(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
 
 pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     let (o, c, k, _) = w.dims4()?;
-    let x = x
-        .pad_with_zeros(1, padding, padding)?
-        .pad_with_zeros(2, padding, padding)?;
+    let x = x.pad_with_zeros(1, padding, padding)?.pad_with_zeros(2, padding, padding)?;
     let columns = match (k, stride) {
         (1, 1) => x,
         _ => Tensor::cat(&windows(&x, k, stride)?, 3)?, // (B, H', W', k·k·C)
     };
     let (b, oh, ow, _) = columns.dims4()?;
     let w = w.permute((2, 3, 1, 0))?.reshape((k * k * c, o))?;
-    columns
-        .reshape((b * oh * ow, k * k * c))?
-        .matmul(&w)?
-        .reshape((b, oh, ow, o))
+    columns.reshape((b * oh * ow, k * k * c))?.matmul(&w)?.reshape((b, oh, ow, o))
 }
 
 pub(super) fn batch_norm(
@@ -47,7 +38,7 @@ pub(super) fn batch_norm(
     (gamma, beta): (&Tensor, &Tensor),
     statistics: Statistics,
     relu: bool,
-) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+) -> Result<Normalised> {
     let (b, h, w, c) = x.dims4()?;
     let rows = b * h * w;
     let x2 = x.reshape((rows, c))?;
@@ -57,21 +48,13 @@ pub(super) fn batch_norm(
             let centred = x2.broadcast_sub(&mean)?;
             let variance = centred.sqr()?.mean_keepdim(0)?;
             let unbiased = (&variance * (rows as f64 / (rows.max(2) - 1) as f64))?;
-            let moments = (
-                mean.flatten_all()?.detach(),
-                unbiased.flatten_all()?.detach(),
-            );
+            let moments = (mean.flatten_all()?.detach(), unbiased.flatten_all()?.detach());
             (centred, variance, Some(moments))
         }
-        Statistics::Running(mean, variance) => {
-            (x2.broadcast_sub(mean)?, variance.reshape((1, c))?, None)
-        }
+        Statistics::Running(mean, variance) => (x2.broadcast_sub(mean)?, variance.reshape((1, c))?, None),
     };
     let scale = ((variance + EPSILON)?.sqrt()?.recip()? * gamma.reshape((1, c))?)?;
-    let y = centred
-        .broadcast_mul(&scale)?
-        .broadcast_add(beta)?
-        .reshape(x.shape())?;
+    let y = centred.broadcast_mul(&scale)?.broadcast_add(beta)?.reshape(x.shape())?;
     Ok((if relu { self::relu(&y)? } else { y }, moments))
 }
 
@@ -89,18 +72,13 @@ pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
     let (b, h, w, c) = x.dims4()?;
     // The border must lose against everything: shift the map up to positive values instead of padding by -infinity.
     let lowest = (x.detach().min_all()? - 1.0)?;
-    let padded = x
-        .broadcast_sub(&lowest)?
-        .pad_with_zeros(1, 1, 1)?
-        .pad_with_zeros(2, 1, 1)?;
+    let padded = x.broadcast_sub(&lowest)?.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
     let (oh, ow) = (h.div_ceil(2), w.div_ceil(2));
     let padded = padded.pad_with_zeros(1, 0, (2 * oh + 1).saturating_sub(h + 2))?;
     let padded = padded.pad_with_zeros(2, 0, (2 * ow + 1).saturating_sub(w + 2))?;
     let taps = Tensor::stack(&windows(&padded, 3, 2)?, 4)?; // (B, H', W', C, 9)
     let best = taps.detach().argmax_keepdim(4)?;
-    taps.gather(&best, 4)?
-        .reshape((b, oh, ow, c))?
-        .broadcast_add(&lowest)
+    taps.gather(&best, 4)?.reshape((b, oh, ow, c))?.broadcast_add(&lowest)
 }
 
 /// Mean over the pixels of x (B, H, W, C): (B, C).

@@ -5,11 +5,12 @@
 //! ([`Upstream`]). So a layer reads its input once and writes its output once, and a training step keeps one map a
 //! convolution. Weights are (out, in, k, k) as torchvision stores them; maps are (image, row, column, channel).
 
+use super::buffers::Buffer;
 use super::norm::{GradientSums, InputGradient, Moments, Norm};
 use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
-use super::tiles::{Tile, Tiling, for_each_part, scratch};
+use super::tiles::{Tile, Tiling, for_each_part, sum_in_order};
 use std::ops::Range;
 
 /// Where a convolution's input comes from.
@@ -22,11 +23,11 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
-    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Vec<f32>) -> &'s [f32] {
+    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Buffer) -> &'s [f32] {
         match self {
             Source::Plain(x) => &x[at],
             Source::Activated(z, norm) => {
-                let y = scratch(buffer, at.len());
+                let y = buffer.at_least(at.len());
                 norm.apply(&z[at], y, true);
                 y
             }
@@ -44,11 +45,11 @@ pub(crate) struct Upstream<'a> {
 }
 
 impl Upstream<'_> {
-    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Vec<f32>) -> &'s [f32] {
+    fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Buffer) -> &'s [f32] {
         match self.norm {
             None => &self.gradient[at],
             Some((z, line)) => {
-                let dz = scratch(buffer, at.len());
+                let dz = buffer.at_least(at.len());
                 line.apply(&self.gradient[at.clone()], &z[at], dz);
                 dz
             }
@@ -59,17 +60,13 @@ impl Upstream<'_> {
 /// Packs weights (out, in, k, k) for the forward product.
 pub(crate) fn pack_forward(g: &Geometry, weights: &[f32]) -> Packed {
     let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
-    Packed::new(taps * c_in, c_out, weights, c_in * taps, |row| {
-        row % c_in * taps + row / c_in
-    })
+    Packed::new(taps * c_in, c_out, weights, c_in * taps, |row| row % c_in * taps + row / c_in)
 }
 
 /// Packs weights (out, in, k, k) for the input gradient.
 pub(crate) fn pack_backward(g: &Geometry, weights: &[f32]) -> Packed {
     let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
-    Packed::new(taps * c_out, c_in, weights, taps, |row| {
-        row % c_out * c_in * taps + row / c_out
-    })
+    Packed::new(taps * c_out, c_in, weights, taps, |row| row % c_out * c_in * taps + row / c_out)
 }
 
 /// The two sides' floats in one row of pixels.
@@ -101,23 +98,14 @@ pub(crate) fn forward(
     let bands: Vec<(Range<usize>, Vec<Class>)> = tiling
         .bands
         .iter()
-        .map(|rows| {
-            (
-                g.input_rows(rows),
-                g.forward(rows.clone(), g.input_rows(rows).start),
-            )
-        })
+        .map(|rows| (g.input_rows(rows), g.forward(rows.clone(), g.input_rows(rows).start)))
         .collect();
     let target = |tile: &Tile| tile.images.len() * tiling.bands[tile.band].len() * row.1;
-    let (moments, _) = tiling.run(z, target, Vec::new, |buffer, tile, z| {
+    let (moments, _) = tiling.run(z, target, Buffer::default, |buffer, tile, z| {
         let (rows, classes) = &bands[tile.band];
         let x = source.part(span(&tile.images, rows, floats.0, row.0), buffer);
         for class in classes {
-            let rows = Rows {
-                offsets: &class.pixels,
-                images: tile.images.len(),
-                image_stride: floats,
-            };
+            let rows = Rows { offsets: &class.pixels, images: tile.images.len(), image_stride: floats };
             product(x, z, weights, rows, &class.runs, false);
         }
         statistics.then(|| Moments::of(z, g.channels.1))
@@ -153,81 +141,46 @@ pub(crate) fn backward(
 ) -> (Vec<f32>, Vec<GradientSums>) {
     let (floats, row) = (g.floats(), row_floats(g));
     let tiling = tiling(g, images);
-    let bands: Vec<Band> = tiling
-        .bands
-        .iter()
-        .map(|rows| Band::new(g, rows, target.is_some()))
-        .collect();
-    let start = || (vec![0.0; g.weights()], Vec::new(), Vec::new());
+    let bands: Vec<Band> = tiling.bands.iter().map(|rows| Band::new(g, rows, target.is_some())).collect();
+    let start = || (Buffer::zeros(g.weights()), Buffer::default(), Buffer::default());
     let mut nothing = Vec::new();
     let (weights, gradient, accumulate, behind) = match target {
         Some(t) => (Some(t.weights), t.gradient, t.accumulate, t.behind),
         None => (None, &mut nothing[..], false, None),
     };
     let part = |tile: &Tile| {
-        if weights.is_some() {
-            tile.images.len() * bands[tile.band].own.len() * row.0
-        } else {
-            0
-        }
+        if weights.is_some() { tile.images.len() * bands[tile.band].own.len() * row.0 } else { 0 }
     };
-    let (sums, states) = tiling.run(
-        gradient,
-        part,
-        start,
-        |(dw, x_buffer, dz_buffer), tile, dx| {
-            let (band, images) = (&bands[tile.band], &tile.images);
-            let x = source.part(span(images, &band.input, floats.0, row.0), x_buffer);
-            let dz = upstream.part(span(images, &band.output, floats.1, row.1), dz_buffer);
-            let own = &dz[(tiling.bands[tile.band].start - band.output.start) * row.1..];
-            for (pairs, dw) in band
-                .pairs
-                .iter()
-                .zip(dw.chunks_mut(g.channels.0 * g.channels.1))
-            {
-                outer(
-                    x,
-                    own,
-                    dw,
-                    g.channels,
-                    Rows {
-                        offsets: pairs,
-                        images: images.len(),
-                        image_stride: floats,
-                    },
-                );
+    let (sums, states) = tiling.run(gradient, part, start, |(dw, x_buffer, dz_buffer), tile, dx| {
+        let (band, images) = (&bands[tile.band], &tile.images);
+        let x = source.part(span(images, &band.input, floats.0, row.0), x_buffer);
+        let dz = upstream.part(span(images, &band.output, floats.1, row.1), dz_buffer);
+        let own = &dz[(tiling.bands[tile.band].start - band.output.start) * row.1..];
+        for (pairs, dw) in band.pairs.iter().zip(dw.chunks_mut(g.channels.0 * g.channels.1)) {
+            outer(x, own, dw, g.channels, Rows { offsets: pairs, images: images.len(), image_stride: floats });
+        }
+        let Some(weights) = weights else {
+            return Vec::new();
+        };
+        for class in &band.classes {
+            let rows = Rows { offsets: &class.pixels, images: images.len(), image_stride: (floats.1, floats.0) };
+            if !(accumulate && class.runs.is_empty()) {
+                product(dz, dx, weights, rows, &class.runs, accumulate);
             }
-            let Some(weights) = weights else {
-                return Vec::new();
-            };
-            for class in &band.classes {
-                let rows = Rows {
-                    offsets: &class.pixels,
-                    images: images.len(),
-                    image_stride: (floats.1, floats.0),
-                };
-                if !(accumulate && class.runs.is_empty()) {
-                    product(dz, dx, weights, rows, &class.runs, accumulate);
-                }
-            }
-            let Some(behind) = behind else {
-                return Vec::new();
-            };
-            let kept = &x[(band.own.start - band.input.start) * row.0..][..dx.len()];
-            let at = span(images, &band.own, floats.0, row.0);
-            let sums = |(i, (z, norm)): (usize, &(&[f32], &Norm))| {
-                GradientSums::of(dx, (i == 0).then_some(kept), &z[at.clone()], &norm.mean)
-            };
-            behind.iter().enumerate().map(sums).collect()
-        },
-    );
-    let mut all: Vec<GradientSums> = behind
-        .iter()
-        .flat_map(|b| *b)
-        .map(|_| GradientSums::empty(g.channels.0))
-        .collect();
-    sums.iter()
-        .for_each(|tile| all.iter_mut().zip(tile).for_each(|(a, t)| a.merge(t)));
+        }
+        let Some(behind) = behind else {
+            return Vec::new();
+        };
+        let kept = &x[(band.own.start - band.input.start) * row.0..][..dx.len()];
+        let at = span(images, &band.own, floats.0, row.0);
+        let sums = |(i, (z, norm)): (usize, &(&[f32], &Norm))| {
+            GradientSums::of(dx, (i == 0).then_some(kept), &z[at.clone()], &norm.mean)
+        };
+        behind.iter().enumerate().map(sums).collect()
+    });
+    let mut all: Vec<GradientSums> =
+        behind.iter().flat_map(|b| *b).map(|_| GradientSums::empty(g.channels.0)).collect();
+    sums.iter().for_each(|tile| all.iter_mut().zip(tile).for_each(|(a, t)| a.merge(t)));
     (reduce(g, states.into_iter().map(|s| s.0).collect()), all)
 }
 
@@ -247,47 +200,27 @@ impl Band {
     fn new(g: &Geometry, rows: &Range<usize>, input_gradient: bool) -> Self {
         let (own, seen) = (g.input_band(rows), g.input_rows(rows));
         let input = own.start.min(seen.start)..own.end.max(seen.end);
-        let reached = if input_gradient {
-            g.output_rows(&own)
-        } else {
-            rows.clone()
-        };
+        let reached = if input_gradient { g.output_rows(&own) } else { rows.clone() };
         let output = rows.start.min(reached.start)..rows.end.max(reached.end);
-        let classes = if input_gradient {
-            g.backward(own.clone(), output.start)
-        } else {
-            Vec::new()
-        };
-        Self {
-            pairs: g.pairs(rows.clone(), input.start),
-            own,
-            input,
-            output,
-            classes,
-        }
+        let classes = if input_gradient { g.backward(own.clone(), output.start) } else { Vec::new() };
+        Self { pairs: g.pairs(rows.clone(), input.start), own, input, output, classes }
     }
 }
 
-/// Adds the threads' weight gradients (tap, out, in), in order, into (out, in, tap).
-fn reduce(g: &Geometry, parts: Vec<Vec<f32>>) -> Vec<f32> {
+/// Adds the threads' weight gradients (tap, out, in) into (out, in, tap).
+fn reduce(g: &Geometry, parts: Vec<Buffer>) -> Vec<f32> {
     let (taps, matrix) = (g.kernel * g.kernel, g.channels.0 * g.channels.1);
-    let mut parts = parts.into_iter();
-    let mut sum = parts.next().unwrap_or_else(|| vec![0.0; g.weights()]);
-    for part in parts {
-        for_each_part(&mut sum, 1024, |at, sum| {
-            sum.iter_mut().zip(&part[at..]).for_each(|(s, p)| *s += p)
-        });
-    }
+    let sum = sum_in_order(parts);
     if taps == 1 {
-        return sum;
+        return sum.to_vec();
     }
     let mut dw = vec![0.0; sum.len()];
     for_each_part(&mut dw, taps, |at, dw| {
         for (i, line) in dw.chunks_exact_mut(taps).enumerate() {
             let entry = at / taps + i;
-            line.iter_mut()
-                .enumerate()
-                .for_each(|(tap, x)| *x = sum[tap * matrix + entry]);
+            for (tap, x) in line.iter_mut().enumerate() {
+                *x = sum[tap * matrix + entry];
+            }
         }
     });
     dw

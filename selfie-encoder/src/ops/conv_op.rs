@@ -11,8 +11,7 @@ struct Conv2d {
 }
 
 pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    x.contiguous()?
-        .apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+    x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
 }
 
 impl Conv2d {
@@ -21,20 +20,9 @@ impl Conv2d {
         let ((b, h, width, c), (o, i, k, k2)) = (x.dims4()?, w.dims4()?);
         let (stride, padding) = (self.stride, self.padding);
         if i != c || k != k2 || h.min(width) + 2 * padding < k {
-            bail!(
-                "conv2d: image {x:?} (B, H, W, C) does not fit kernel {w:?} (O, C, k, k) with padding {padding}"
-            );
+            bail!("conv2d: image {x:?} (B, H, W, C) does not fit kernel {w:?} (O, C, k, k) with padding {padding}");
         }
-        Ok((
-            b,
-            Geometry {
-                channels: (c, o),
-                kernel: k,
-                stride,
-                padding,
-                input: (h, width),
-            },
-        ))
+        Ok((b, Geometry { channels: (c, o), kernel: k, stride, padding, input: (h, width) }))
     }
 }
 
@@ -43,69 +31,29 @@ impl CustomOp2 for Conv2d {
         "selfie-conv2d"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, g) = self.geometry(lx.shape(), lw.shape())?;
         let mut z = vec![0.0; b * g.floats().1];
         let weights = pack_forward(&g, floats(w, lw)?);
-        conv::forward(
-            &g,
-            b,
-            Source::Plain(floats(x, lx)?),
-            &weights,
-            &mut z,
-            false,
-        );
+        conv::forward(&g, b, Source::Plain(floats(x, lx)?), &weights, &mut z, false);
         let (h, width) = g.output();
         Ok((CpuStorage::F32(z), (b, h, width, g.channels.1).into()))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _: &Tensor,
-        dz: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dz: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (b, g) = self.geometry(x.shape(), w.shape())?;
         let wanted = x.track_op();
         let mut dx = vec![0.0; if wanted { b * g.floats().0 } else { 0 }];
-        let weights = if wanted {
-            Some(with_floats(w, |w| pack_backward(&g, w))?)
-        } else {
-            None
-        };
-        let target = weights.as_ref().map(|weights| Target {
-            weights,
-            gradient: &mut dx,
-            accumulate: false,
-            behind: None,
-        });
+        let weights = if wanted { Some(with_floats(w, |w| pack_backward(&g, w))?) } else { None };
+        let target =
+            weights.as_ref().map(|weights| Target { weights, gradient: &mut dx, accumulate: false, behind: None });
         let dz = dz.contiguous()?;
         let (dw, _) = with_floats(x, |x| {
             with_floats(&dz, |dz| {
-                conv::backward(
-                    &g,
-                    b,
-                    Source::Plain(x),
-                    Upstream {
-                        gradient: dz,
-                        norm: None,
-                    },
-                    target,
-                )
+                conv::backward(&g, b, Source::Plain(x), Upstream { gradient: dz, norm: None }, target)
             })
         })??;
-        let dx = if wanted {
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
-        } else {
-            None
-        };
+        let dx = if wanted { Some(Tensor::from_vec(dx, x.shape(), x.device())?) } else { None };
         Ok((dx, Some(Tensor::from_vec(dw, w.shape(), w.device())?)))
     }
 }

@@ -27,20 +27,13 @@ pub(crate) struct Moments {
 impl Moments {
     /// Nothing seen yet.
     pub(crate) fn empty(channels: usize) -> Self {
-        Self {
-            count: 0,
-            mean: vec![0.0; channels],
-            m2: vec![0.0; channels],
-        }
+        Self { count: 0, mean: vec![0.0; channels], m2: vec![0.0; channels] }
     }
 
     /// Moments of the rows of one tile: the mean first, then the deviations from it.
     pub(crate) fn of(x: &[f32], channels: usize) -> Self {
         let count = x.len() / channels;
-        let mean: Vec<f32> = column_sums(x, channels, |x| x)
-            .iter()
-            .map(|s| s / count as f32)
-            .collect();
+        let mean: Vec<f32> = column_sums(x, channels, |x| x).iter().map(|s| s / count as f32).collect();
         let around = widen(&mean);
         let mut m2 = vec![0.0f32; around.len()];
         let mut rest = vec![0.0f32; around.len()];
@@ -57,16 +50,8 @@ impl Moments {
         let n = count as f64;
         Self {
             count,
-            mean: mean
-                .iter()
-                .zip(&rest)
-                .map(|(&m, &e)| m as f64 + e as f64 / n)
-                .collect(),
-            m2: m2
-                .iter()
-                .zip(&rest)
-                .map(|(&s, &e)| (s as f64 - e as f64 * e as f64 / n).max(0.0))
-                .collect(),
+            mean: mean.iter().zip(&rest).map(|(&m, &e)| m as f64 + e as f64 / n).collect(),
+            m2: m2.iter().zip(&rest).map(|(&s, &e)| (s as f64 - e as f64 * e as f64 / n).max(0.0)).collect(),
         }
     }
 
@@ -87,10 +72,7 @@ impl Moments {
     /// The mean, and the variance divided by `count - correction`.
     pub(crate) fn finish(&self, correction: usize) -> (Vec<f32>, Vec<f32>) {
         let n = self.count.saturating_sub(correction).max(1) as f64;
-        (
-            self.mean.iter().map(|&m| m as f32).collect(),
-            self.m2.iter().map(|&s| (s / n) as f32).collect(),
-        )
+        (self.mean.iter().map(|&m| m as f32).collect(), self.m2.iter().map(|&s| (s / n) as f32).collect())
     }
 }
 
@@ -110,26 +92,11 @@ pub(crate) struct Norm {
 
 impl Norm {
     /// From mean, variance, γ and β.
-    pub(crate) fn new(
-        mean: Vec<f32>,
-        variance: &[f32],
-        gamma: &[f32],
-        beta: &[f32],
-        count: Option<usize>,
-    ) -> Self {
-        let inverse: Vec<f32> = variance
-            .iter()
-            .map(|&v| (1.0 / (v as f64 + EPSILON).sqrt()) as f32)
-            .collect();
+    pub(crate) fn new(mean: Vec<f32>, variance: &[f32], gamma: &[f32], beta: &[f32], count: Option<usize>) -> Self {
+        let inverse: Vec<f32> = variance.iter().map(|&v| (1.0 / (v as f64 + EPSILON).sqrt()) as f32).collect();
         let scale: Vec<f32> = inverse.iter().zip(gamma).map(|(i, g)| i * g).collect();
         let wide = [widen(&mean), widen(&scale), widen(beta)];
-        Self {
-            mean,
-            inverse,
-            scale,
-            count,
-            wide,
-        }
+        Self { mean, inverse, scale, count, wide }
     }
 
     /// `y = norm(x)`, then ReLU if asked for.
@@ -138,8 +105,7 @@ impl Norm {
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         Arch::new().dispatch(|| {
             for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
-                for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift)
-                {
+                for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
                     *y = ((x - m) * a + b).max(floor);
                 }
             }
@@ -151,14 +117,8 @@ impl Norm {
         let [mean, scale, shift] = &self.wide;
         let wide = mean.len();
         Arch::new().dispatch(|| {
-            for ((y, x), s) in y
-                .chunks_mut(wide)
-                .zip(x.chunks(wide))
-                .zip(shortcut.chunks(wide))
-            {
-                for (((((y, &x), &s), &m), &a), &b) in
-                    y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift)
-                {
+            for ((y, x), s) in y.chunks_mut(wide).zip(x.chunks(wide)).zip(shortcut.chunks(wide)) {
+                for (((((y, &x), &s), &m), &a), &b) in y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift) {
                     *y = ((x - m) * a + b + s).max(0.0);
                 }
             }
@@ -178,10 +138,7 @@ pub(crate) struct GradientSums {
 impl GradientSums {
     /// Nothing seen yet.
     pub(crate) fn empty(channels: usize) -> Self {
-        Self {
-            shift: vec![0.0; channels],
-            product: vec![0.0; channels],
-        }
+        Self { shift: vec![0.0; channels], product: vec![0.0; channels] }
     }
 
     /// Sums over the rows of one tile, after `g` has been set to zero wherever `kept` is not positive (ReLU's mask;
@@ -196,41 +153,25 @@ impl GradientSums {
         let g = &*g;
         Arch::new().dispatch(|| {
             for (g, x) in g.chunks(mean.len()).zip(x.chunks(mean.len())) {
-                for ((((s, p), &g), &x), &m) in
-                    shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean)
-                {
+                for ((((s, p), &g), &x), &m) in shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean) {
                     *s += g;
                     *p += g * (x - m);
                 }
             }
         });
         let wide = |v: &[f32]| fold(v, channels).iter().map(|&x| x as f64).collect();
-        Self {
-            shift: wide(&shift),
-            product: wide(&product),
-        }
+        Self { shift: wide(&shift), product: wide(&product) }
     }
 
     /// Adds the sums of other rows.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.shift
-            .iter_mut()
-            .zip(&other.shift)
-            .for_each(|(a, b)| *a += b);
-        self.product
-            .iter_mut()
-            .zip(&other.product)
-            .for_each(|(a, b)| *a += b);
+        self.shift.iter_mut().zip(&other.shift).for_each(|(a, b)| *a += b);
+        self.product.iter_mut().zip(&other.product).for_each(|(a, b)| *a += b);
     }
 
     /// (dγ, dβ).
     pub(crate) fn parameters(&self, norm: &Norm) -> (Vec<f32>, Vec<f32>) {
-        let gamma = self
-            .product
-            .iter()
-            .zip(&norm.inverse)
-            .map(|(&p, &i)| (p * i as f64) as f32)
-            .collect();
+        let gamma = self.product.iter().zip(&norm.inverse).map(|(&p, &i)| (p * i as f64) as f32).collect();
         (gamma, self.shift.iter().map(|&s| s as f32).collect())
     }
 }
@@ -260,9 +201,7 @@ impl InputGradient {
         let wide = a.len();
         Arch::new().dispatch(|| {
             for ((d, g), x) in dx.chunks_mut(wide).zip(g.chunks(wide)).zip(x.chunks(wide)) {
-                for ((((((d, &g), &x), &a), &b), &m), &c) in
-                    d.iter_mut().zip(g).zip(x).zip(a).zip(b).zip(mean).zip(c)
-                {
+                for ((((((d, &g), &x), &a), &b), &m), &c) in d.iter_mut().zip(g).zip(x).zip(a).zip(b).zip(mean).zip(c) {
                     *d = a * g + (b * (x - m) + c);
                 }
             }
@@ -318,20 +257,13 @@ mod tests {
 
     #[test]
     fn a_mean_of_1e3_with_a_deviation_of_1e_2_survives() {
-        let x: Vec<f32> = (0..4000)
-            .map(|i| 1e3 + if i % 2 == 0 { 1e-2 } else { -1e-2 })
-            .collect();
+        let x: Vec<f32> = (0..4000).map(|i| 1e3 + if i % 2 == 0 { 1e-2 } else { -1e-2 }).collect();
         let mut all = Moments::empty(1);
-        x.chunks(300)
-            .for_each(|tile| all.merge(&Moments::of(tile, 1)));
+        x.chunks(300).for_each(|tile| all.merge(&Moments::of(tile, 1)));
         let exact: f64 = x.iter().map(|&v| (v as f64 - 1e3).powi(2)).sum::<f64>() / 4000.0;
         let (mean, variance) = all.finish(0);
         assert!((mean[0] - 1e3).abs() < 1e-4);
-        assert!(
-            (variance[0] as f64 / exact - 1.0).abs() < 1e-2,
-            "{} against {exact}",
-            variance[0]
-        );
+        assert!((variance[0] as f64 / exact - 1.0).abs() < 1e-2, "{} against {exact}", variance[0]);
     }
 
     #[test]
@@ -339,8 +271,7 @@ mod tests {
         let x: Vec<f32> = (0..600).map(|i| ((i * 37) % 101) as f32).collect();
         let whole = Moments::of(&x, 3).finish(0);
         let mut parts = Moments::empty(3);
-        x.chunks(90)
-            .for_each(|tile| parts.merge(&Moments::of(tile, 3)));
+        x.chunks(90).for_each(|tile| parts.merge(&Moments::of(tile, 3)));
         for (a, b) in whole.1.iter().zip(&parts.finish(0).1) {
             assert!((a / b - 1.0).abs() < 1e-5);
         }

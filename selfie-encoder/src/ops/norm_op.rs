@@ -1,8 +1,8 @@
 //! Batch norm with ReLU as a Candle op: [`super::norm`] on tensors.
 
 use super::norm::{GradientSums, InputGradient, Moments, Norm};
-use super::tiles::Tiling;
-use super::{Statistics, floats, with_floats};
+use super::tiles::{Tile, Tiling};
+use super::{Normalised, Statistics, floats, with_floats};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,29 +20,19 @@ pub(super) fn batch_norm(
     (gamma, beta): (&Tensor, &Tensor),
     statistics: Statistics,
     relu: bool,
-) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
+) -> Result<Normalised> {
     let running = match statistics {
         Statistics::Batch => None,
         Statistics::Running(mean, variance) => Some((mean.to_vec1()?, variance.to_vec1()?)),
     };
     let left = Left::default();
     let packed = Tensor::stack(&[gamma, beta], 0)?; // (2, C)
-    let y = x.contiguous()?.apply_op2(
-        &packed,
-        BatchNorm {
-            running,
-            relu,
-            left: left.clone(),
-        },
-    )?;
+    let y = x.contiguous()?.apply_op2(&packed, BatchNorm { running, relu, left: left.clone() })?;
     let moments = match &*left.lock().unwrap_or_else(PoisonError::into_inner) {
         Some((_, Some(moments))) => {
             let (mean, variance) = moments.finish(1);
             let n = mean.len();
-            Some((
-                Tensor::from_vec(mean, n, x.device())?,
-                Tensor::from_vec(variance, n, x.device())?,
-            ))
+            Some((Tensor::from_vec(mean, n, x.device())?, Tensor::from_vec(variance, n, x.device())?))
         }
         _ => None,
     };
@@ -59,68 +49,39 @@ impl CustomOp2 for BatchNorm {
         "selfie-batch-norm"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        p: &CpuStorage,
-        lp: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, p: &CpuStorage, lp: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, parameters) = (floats(x, lx)?, floats(p, lp)?);
         let channels = parameters.len() / 2;
         let (gamma, beta) = parameters.split_at(channels);
         let rows = x.len() / channels;
         let mut y = vec![0.0; x.len()];
         let tiling = tiling(rows, channels);
-        let part = |tile: &super::tiles::Tile| tile.images.len() * channels;
-        let at =
-            |tile: &super::tiles::Tile| tile.images.start * channels..tile.images.end * channels;
+        let part = |tile: &Tile| tile.images.len() * channels;
+        let at = |tile: &Tile| tile.images.start * channels..tile.images.end * channels;
         let (norm, moments) = match &self.running {
             Some((mean, variance)) => (Norm::new(mean.clone(), variance, gamma, beta, None), None),
             None => {
-                let (parts, _) = tiling.run(
-                    &mut y,
-                    part,
-                    || (),
-                    |(), tile, _| Moments::of(&x[at(tile)], channels),
-                );
+                let (parts, _) = tiling.run(&mut y, part, || (), |(), tile, _| Moments::of(&x[at(tile)], channels));
                 let mut moments = Moments::empty(channels);
                 parts.iter().for_each(|m| moments.merge(m));
                 let (mean, variance) = moments.finish(0);
-                (
-                    Norm::new(mean, &variance, gamma, beta, Some(rows)),
-                    Some(moments),
-                )
+                (Norm::new(mean, &variance, gamma, beta, Some(rows)), Some(moments))
             }
         };
-        tiling.run(
-            &mut y,
-            part,
-            || (),
-            |(), tile, y| norm.apply(&x[at(tile)], y, self.relu),
-        );
+        tiling.run(&mut y, part, || (), |(), tile, y| norm.apply(&x[at(tile)], y, self.relu));
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some((norm, moments));
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        p: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, x: &Tensor, p: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((norm, _)) = &*left else {
-            bail!("selfie-batch-norm: backward before forward")
-        };
+        let Some((norm, _)) = &*left else { bail!("selfie-batch-norm: backward before forward") };
         let channels = norm.mean.len();
         let mut g: Vec<f32> = dy.flatten_all()?.to_vec1()?;
         let rows = g.len() / channels;
         let tiling = tiling(rows, channels);
-        let part = |tile: &super::tiles::Tile| tile.images.len() * channels;
-        let at =
-            |tile: &super::tiles::Tile| tile.images.start * channels..tile.images.end * channels;
+        let part = |tile: &Tile| tile.images.len() * channels;
+        let at = |tile: &Tile| tile.images.start * channels..tile.images.end * channels;
         let mut dx = vec![0.0; g.len()];
         let sums = with_floats(x, |x| {
             with_floats(y, |y| {
@@ -136,12 +97,7 @@ impl CustomOp2 for BatchNorm {
                 let mut sums = GradientSums::empty(channels);
                 parts.iter().for_each(|s| sums.merge(s));
                 let line = InputGradient::new(norm, &sums);
-                tiling.run(
-                    &mut dx,
-                    part,
-                    || (),
-                    |(), tile, dx| line.apply(&g[at(tile)], &x[at(tile)], dx),
-                );
+                tiling.run(&mut dx, part, || (), |(), tile, dx| line.apply(&g[at(tile)], &x[at(tile)], dx));
                 sums
             })
         })??;

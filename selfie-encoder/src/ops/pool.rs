@@ -15,13 +15,7 @@ pub(crate) fn pooled(side: usize) -> usize {
 }
 
 /// Max-pools `images` maps of (h, w, c) into `y`, and remembers each winner.
-pub(crate) fn max_pool(
-    x: &[f32],
-    (h, w, c): (usize, usize, usize),
-    images: usize,
-    y: &mut [f32],
-    winners: &mut [u8],
-) {
+pub(crate) fn max_pool(x: &[f32], (h, w, c): (usize, usize, usize), images: usize, y: &mut [f32], winners: &mut [u8]) {
     let (oh, ow) = (pooled(h), pooled(w));
     let tiling = Tiling::new(images * oh, 1, 4 * w * c);
     let part = |tile: &super::tiles::Tile| tile.images.len() * ow * c;
@@ -31,11 +25,7 @@ pub(crate) fn max_pool(
         || (),
         |(), tile, y| {
             let mut winners = vec![0u8; y.len()];
-            for (row, (y, winners)) in tile
-                .images
-                .clone()
-                .zip(y.chunks_mut(ow * c).zip(winners.chunks_mut(ow * c)))
-            {
+            for (row, (y, winners)) in tile.images.clone().zip(y.chunks_mut(ow * c).zip(winners.chunks_mut(ow * c))) {
                 let map = &x[row / oh * h * w * c..][..h * w * c];
                 for (ox, (y, winners)) in y.chunks_mut(c).zip(winners.chunks_mut(c)).enumerate() {
                     y.fill(f32::NEG_INFINITY);
@@ -101,10 +91,7 @@ pub(crate) fn max_pool_backward(
 /// The taps of an output's 3x3 window that fall inside the map: (place in the window, pixel).
 fn window(oy: usize, ox: usize, (h, w): (usize, usize)) -> impl Iterator<Item = (u8, usize)> {
     (0..9u8).filter_map(move |tap| {
-        let (y, x) = (
-            (2 * oy + tap as usize / 3).checked_sub(1)?,
-            (2 * ox + tap as usize % 3).checked_sub(1)?,
-        );
+        let (y, x) = ((2 * oy + tap as usize / 3).checked_sub(1)?, (2 * ox + tap as usize % 3).checked_sub(1)?);
         (y < h && x < w).then_some((tap, y * w + x))
     })
 }
@@ -114,8 +101,7 @@ pub(crate) fn mean_pool(x: &[f32], pixels: usize, channels: usize) -> Vec<f32> {
     let mut means = Vec::with_capacity(x.len() / pixels);
     for map in x.chunks(pixels * channels) {
         let mut sum = vec![0.0; channels];
-        map.chunks(channels)
-            .for_each(|row| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x));
+        map.chunks(channels).for_each(|row| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x));
         means.extend(sum.iter().map(|s| s / pixels as f32));
     }
     means
@@ -149,9 +135,7 @@ impl CustomOp1 for MaxPool {
             bail!("selfie-max-pool: backward before forward");
         }
         let mut dx = vec![0.0; x.elem_count()];
-        with_floats(&dy.contiguous()?, |dy| {
-            max_pool_backward(dy, &winners, (h, w, c), b, &mut dx)
-        })?;
+        with_floats(&dy.contiguous()?, |dy| max_pool_backward(dy, &winners, (h, w, c), b, &mut dx))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }

@@ -47,25 +47,14 @@ impl Packed {
     ) -> Self {
         let (lanes, width) = panel_shape();
         let mut data = vec![0.0; k * n.next_multiple_of(lanes)];
-        data.par_chunks_mut(k * width)
-            .enumerate()
-            .for_each(|(panel, block)| {
-                let (first, columns) = (panel * width, block.len() / k);
-                for (row, line) in block.chunks_exact_mut(columns).enumerate() {
-                    let values = values[start(row) + first * stride..].iter().step_by(stride);
-                    line[..columns.min(n - first)]
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(x, v)| *x = *v);
-                }
-            });
-        Self {
-            k,
-            n,
-            lanes,
-            width,
-            data,
-        }
+        data.par_chunks_mut(k * width).enumerate().for_each(|(panel, block)| {
+            let (first, columns) = (panel * width, block.len() / k);
+            for (row, line) in block.chunks_exact_mut(columns).enumerate() {
+                let values = values[start(row) + first * stride..].iter().step_by(stride);
+                line[..columns.min(n - first)].iter_mut().zip(values).for_each(|(x, v)| *x = *v);
+            }
+        });
+        Self { k, n, lanes, width, data }
     }
 }
 
@@ -77,10 +66,7 @@ fn panel_shape() -> (usize, usize) {
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) -> Self::Output {
             // Four vectors where there are 32 registers (AVX-512, NEON), two where there are 16.
-            (
-                S::F32_LANES,
-                S::F32_LANES * if S::REGISTER_COUNT >= 32 { 4 } else { 2 },
-            )
+            (S::F32_LANES, S::F32_LANES * if S::REGISTER_COUNT >= 32 { 4 } else { 2 })
         }
     }
     Arch::new().dispatch(Shape)
@@ -103,10 +89,7 @@ impl Rows<'_> {
         let last = self.images.checked_sub(1)?;
         let source = self.offsets.iter().map(|o| o.0).max()? as usize;
         let target = self.offsets.iter().map(|o| o.1).max()? as usize;
-        Some((
-            source + last * self.image_stride.0,
-            target + last * self.image_stride.1,
-        ))
+        Some((source + last * self.image_stride.0, target + last * self.image_stride.1))
     }
 }
 
@@ -123,26 +106,10 @@ pub(crate) fn product(
         return;
     };
     let reach = runs.iter().map(|r| r.source + r.len).max().unwrap_or(0);
-    assert!(
-        last_source + reach <= source.len(),
-        "product: a run leaves the source"
-    );
-    assert!(
-        last_target + weights.n <= target.len(),
-        "product: a row leaves the target"
-    );
-    assert!(
-        runs.iter().all(|r| r.panel_row + r.len <= weights.k),
-        "product: a run leaves the weights"
-    );
-    Arch::new().dispatch(Job {
-        source: source.as_ptr(),
-        target: target.as_mut_ptr(),
-        weights,
-        rows,
-        runs,
-        accumulate,
-    });
+    assert!(last_source + reach <= source.len(), "product: a run leaves the source");
+    assert!(last_target + weights.n <= target.len(), "product: a row leaves the target");
+    assert!(runs.iter().all(|r| r.panel_row + r.len <= weights.k), "product: a run leaves the weights");
+    Arch::new().dispatch(Job { source: source.as_ptr(), target: target.as_mut_ptr(), weights, rows, runs, accumulate });
 }
 
 /// A checked call of [`product`].
@@ -171,11 +138,7 @@ impl WithSimd for Job<'_> {
         let w = self.weights;
         for (index, data) in w.data.chunks(w.k * w.width).enumerate() {
             let column = index * w.width;
-            let panel = Panel {
-                data: data.as_ptr(),
-                column,
-                columns: (w.n - column).min(w.width),
-            };
+            let panel = Panel { data: data.as_ptr(), column, columns: (w.n - column).min(w.width) };
             match panel.columns.div_ceil(w.lanes) {
                 1 => self.panel::<S, 1, 8>(simd, panel),
                 2 if S::REGISTER_COUNT < 32 => self.panel::<S, 2, 6>(simd, panel),
@@ -194,10 +157,7 @@ impl Job<'_> {
         let mut at = [(0usize, 0usize); R];
         let mut filled = 0;
         for image in 0..self.rows.images {
-            let (source, target) = (
-                image * self.rows.image_stride.0,
-                image * self.rows.image_stride.1,
-            );
+            let (source, target) = (image * self.rows.image_stride.0, image * self.rows.image_stride.1);
             for &(a, b) in self.rows.offsets {
                 at[filled] = (source + a as usize, target + b as usize);
                 filled += 1;
@@ -223,12 +183,7 @@ impl Job<'_> {
 
     /// One register tile: R rows x V vectors over all runs.
     #[inline(always)]
-    fn tile<S: Simd, const V: usize, const R: usize>(
-        &self,
-        simd: S,
-        panel: Panel,
-        at: &[(usize, usize); R],
-    ) {
+    fn tile<S: Simd, const V: usize, const R: usize>(&self, simd: S, panel: Panel, at: &[(usize, usize); R]) {
         let lanes = S::F32_LANES;
         let mut sum = [[simd.splat_f32s(0.0); V]; R];
         for run in self.runs {
@@ -259,12 +214,7 @@ impl Job<'_> {
         let done = sum;
         for r in 0..R {
             // SAFETY: `product` has checked that row + n stays inside the target, and column + columns <= n.
-            let out = unsafe {
-                std::slice::from_raw_parts_mut(
-                    self.target.add(at[r].1 + panel.column),
-                    panel.columns,
-                )
-            };
+            let out = unsafe { std::slice::from_raw_parts_mut(self.target.add(at[r].1 + panel.column), panel.columns) };
             store::<S, V>(simd, out, &done[r], self.accumulate);
         }
     }
@@ -272,12 +222,7 @@ impl Job<'_> {
 
 /// Writes, or adds, `out.len()` floats of a row of V vectors.
 #[inline(always)]
-pub(super) fn store<S: Simd, const V: usize>(
-    simd: S,
-    out: &mut [f32],
-    sum: &[S::f32s; V],
-    accumulate: bool,
-) {
+pub(super) fn store<S: Simd, const V: usize>(simd: S, out: &mut [f32], sum: &[S::f32s; V], accumulate: bool) {
     let lanes = S::F32_LANES;
     // The index of `sum` must be a constant once unrolled, or the tile would live in memory.
     for v in 0..V {
@@ -285,19 +230,11 @@ pub(super) fn store<S: Simd, const V: usize>(
             // SAFETY: the vector v lies inside `out`.
             unsafe {
                 let to = out.as_mut_ptr().add(v * lanes).cast::<S::f32s>();
-                to.write_unaligned(if accumulate {
-                    simd.add_f32s(to.read_unaligned(), sum[v])
-                } else {
-                    sum[v]
-                });
+                to.write_unaligned(if accumulate { simd.add_f32s(to.read_unaligned(), sum[v]) } else { sum[v] });
             }
         } else if v * lanes < out.len() {
             let part = &mut out[v * lanes..];
-            let old = if accumulate {
-                simd.partial_load_f32s(part)
-            } else {
-                simd.splat_f32s(0.0)
-            };
+            let old = if accumulate { simd.partial_load_f32s(part) } else { simd.splat_f32s(0.0) };
             simd.partial_store_f32s(part, simd.add_f32s(old, sum[v]));
         }
     }

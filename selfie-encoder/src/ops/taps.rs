@@ -33,10 +33,7 @@ impl Geometry {
     /// Floats of one image going in, and coming out.
     pub(crate) fn floats(&self) -> (usize, usize) {
         let (oh, ow) = self.output();
-        (
-            self.input.0 * self.input.1 * self.channels.0,
-            oh * ow * self.channels.1,
-        )
+        (self.input.0 * self.input.1 * self.channels.0, oh * ow * self.channels.1)
     }
 
     /// Number of weights.
@@ -53,51 +50,29 @@ impl Geometry {
 
     /// For each position of one output axis: its taps (kernel index, input position).
     fn forward_axis(&self, size: usize, positions: Range<usize>) -> Vec<Vec<(usize, usize)>> {
-        let input = |o: usize, k: usize| {
-            (o * self.stride + k)
-                .checked_sub(self.padding)
-                .filter(|&i| i < size)
-        };
-        positions
-            .map(|o| {
-                (0..self.kernel)
-                    .filter_map(|k| Some((k, input(o, k)?)))
-                    .collect()
-            })
-            .collect()
+        let input = |o: usize, k: usize| (o * self.stride + k).checked_sub(self.padding).filter(|&i| i < size);
+        positions.map(|o| (0..self.kernel).filter_map(|k| Some((k, input(o, k)?))).collect()).collect()
     }
 
     /// For each position of one input axis: its taps (kernel index, output position).
     fn backward_axis(&self, outputs: usize, positions: Range<usize>) -> Vec<Vec<(usize, usize)>> {
         let output = |i: usize, k: usize| {
             let scaled = (i + self.padding).checked_sub(k)?;
-            (scaled % self.stride == 0 && scaled / self.stride < outputs)
-                .then_some(scaled / self.stride)
+            (scaled % self.stride == 0 && scaled / self.stride < outputs).then_some(scaled / self.stride)
         };
-        positions
-            .map(|i| {
-                (0..self.kernel)
-                    .filter_map(|k| Some((k, output(i, k)?)))
-                    .collect()
-            })
-            .collect()
+        positions.map(|i| (0..self.kernel).filter_map(|k| Some((k, output(i, k)?))).collect()).collect()
     }
 
     /// Input rows that belong to the given output rows when the input is dealt out among them.
     pub(crate) fn input_band(&self, output: &Range<usize>) -> Range<usize> {
-        let last = if output.end == self.output().0 {
-            self.input.0
-        } else {
-            (output.end * self.stride).min(self.input.0)
-        };
+        let last =
+            if output.end == self.output().0 { self.input.0 } else { (output.end * self.stride).min(self.input.0) };
         (output.start * self.stride).min(last)..last
     }
 
     /// Output rows whose taps reach the given input rows.
     pub(crate) fn output_rows(&self, input: &Range<usize>) -> Range<usize> {
-        let first = (input.start + self.padding + 1)
-            .saturating_sub(self.kernel)
-            .div_ceil(self.stride);
+        let first = (input.start + self.padding + 1).saturating_sub(self.kernel).div_ceil(self.stride);
         let last = (input.end + self.padding).saturating_sub(1) / self.stride + 1;
         first..last.min(self.output().0).max(first)
     }
@@ -116,13 +91,7 @@ impl Geometry {
         let (oh, ow) = self.output();
         let ys = self.backward_axis(oh, rows);
         let xs = self.backward_axis(ow, 0..self.input.1);
-        classes(
-            &ys,
-            &xs,
-            (origin, ow),
-            self.kernel,
-            (self.channels.1, self.channels.0),
-        )
+        classes(&ys, &xs, (origin, ow), self.kernel, (self.channels.1, self.channels.0))
     }
 
     /// For each tap (ky, kx): the pairs (input offset, output offset) that it connects, for some output rows. Input
@@ -137,8 +106,7 @@ impl Geometry {
                 for &(ky, iy) in y {
                     for &(kx, ix) in x {
                         let from = ((iy - origin) * width + ix) * self.channels.0;
-                        pairs[ky * self.kernel + kx]
-                            .push((from as u32, ((oy * ow + ox) * self.channels.1) as u32));
+                        pairs[ky * self.kernel + kx].push((from as u32, ((oy * ow + ox) * self.channels.1) as u32));
                     }
                 }
             }
@@ -179,8 +147,7 @@ fn classes(
                     };
                     match runs.last_mut() {
                         Some(last)
-                            if last.source + last.len == run.source
-                                && last.panel_row + last.len == run.panel_row =>
+                            if last.source + last.len == run.source && last.panel_row + last.len == run.panel_row =>
                         {
                             last.len += run.len
                         }
@@ -192,8 +159,7 @@ fn classes(
             let mut pixels = Vec::with_capacity(rows.len() * columns.len());
             for &py in &rows {
                 for &px in &columns {
-                    let from =
-                        (base(&ys[py]).saturating_sub(origin) * width + base(&xs[px])) * channels.0;
+                    let from = (base(&ys[py]).saturating_sub(origin) * width + base(&xs[px])) * channels.0;
                     pixels.push((from as u32, ((py * xs.len() + px) * channels.1) as u32));
                 }
             }
@@ -225,13 +191,7 @@ mod tests {
     use super::*;
 
     fn three_by_three(side: usize) -> Geometry {
-        Geometry {
-            channels: (4, 8),
-            kernel: 3,
-            stride: 1,
-            padding: 1,
-            input: (side, side),
-        }
+        Geometry { channels: (4, 8), kernel: 3, stride: 1, padding: 1, input: (side, side) }
     }
 
     #[test]
@@ -243,33 +203,14 @@ mod tests {
     #[test]
     fn inner_pixels_of_a_row_of_taps_are_one_run() {
         let classes = three_by_three(4).forward(0..4, 0);
-        let inside = classes
-            .iter()
-            .find(|c| c.runs.iter().map(|r| r.len).sum::<usize>() == 9 * 4)
-            .unwrap();
-        assert_eq!(
-            (inside.runs.len(), inside.runs[0].len, inside.pixels.len()),
-            (3, 12, 4)
-        );
+        let inside = classes.iter().find(|c| c.runs.iter().map(|r| r.len).sum::<usize>() == 9 * 4).unwrap();
+        assert_eq!((inside.runs.len(), inside.runs[0].len, inside.pixels.len()), (3, 12, 4));
     }
 
     #[test]
     fn every_pixel_belongs_to_one_class() {
-        for (side, kernel, stride) in [
-            (1, 3, 1),
-            (2, 3, 2),
-            (7, 3, 2),
-            (8, 7, 2),
-            (5, 1, 2),
-            (9, 5, 3),
-        ] {
-            let g = Geometry {
-                channels: (1, 1),
-                kernel,
-                stride,
-                padding: kernel / 2,
-                input: (side, side + 1),
-            };
+        for (side, kernel, stride) in [(1, 3, 1), (2, 3, 2), (7, 3, 2), (8, 7, 2), (5, 1, 2), (9, 5, 3)] {
+            let g = Geometry { channels: (1, 1), kernel, stride, padding: kernel / 2, input: (side, side + 1) };
             let (oh, ow) = g.output();
             let count = |classes: Vec<Class>| classes.iter().map(|c| c.pixels.len()).sum::<usize>();
             assert_eq!(count(g.forward(0..oh, 0)), oh * ow);

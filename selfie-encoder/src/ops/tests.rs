@@ -7,34 +7,20 @@ use candle_core::{Device, Var};
 /// Convolution by its definition.
 fn naive(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Tensor {
     let ((b, h, width, c), (o, _, k, _)) = (x.dims4().unwrap(), w.dims4().unwrap());
-    let (oh, ow) = (
-        (h + 2 * padding - k) / stride + 1,
-        (width + 2 * padding - k) / stride + 1,
-    );
-    let (x, w) = (
-        x.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-        w.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-    );
+    let (oh, ow) = ((h + 2 * padding - k) / stride + 1, (width + 2 * padding - k) / stride + 1);
+    let (x, w) =
+        (x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), w.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     let mut z = vec![0f64; b * oh * ow * o];
     for (i, z) in z.iter_mut().enumerate() {
         let (n, oy, ox, out) = (i / (oh * ow * o), i / (ow * o) % oh, i / o % ow, i % o);
         for (ky, kx, ci) in (0..k * k * c).map(|j| (j / (k * c), j / c % k, j % c)) {
-            let (y, xx) = (
-                (oy * stride + ky).wrapping_sub(padding),
-                (ox * stride + kx).wrapping_sub(padding),
-            );
+            let (y, xx) = ((oy * stride + ky).wrapping_sub(padding), (ox * stride + kx).wrapping_sub(padding));
             if y < h && xx < width {
-                *z += x[((n * h + y) * width + xx) * c + ci] as f64
-                    * w[((out * c + ci) * k + ky) * k + kx] as f64;
+                *z += x[((n * h + y) * width + xx) * c + ci] as f64 * w[((out * c + ci) * k + ky) * k + kx] as f64;
             }
         }
     }
-    Tensor::from_vec(
-        z.iter().map(|&v| v as f32).collect(),
-        (b, oh, ow, o),
-        &Device::Cpu,
-    )
-    .unwrap()
+    Tensor::from_vec(z.iter().map(|&v| v as f32).collect(), (b, oh, ow, o), &Device::Cpu).unwrap()
 }
 
 /// (images, height, width, in, out, kernel, stride)
@@ -59,12 +45,7 @@ const SIZES: [[usize; 7]; 14] = [
 fn convolution_equals_its_definition() {
     for [b, h, w, c, o, k, s] in SIZES {
         let (x, weight) = (noise(&[b, h, w, c], 1), noise(&[o, c, k, k], 2));
-        assert_close(
-            "conv2d",
-            &conv2d(&x, &weight, s, k / 2).unwrap(),
-            &naive(&x, &weight, s, k / 2),
-            2e-6,
-        );
+        assert_close("conv2d", &conv2d(&x, &weight, s, k / 2).unwrap(), &naive(&x, &weight, s, k / 2), 2e-6);
         assert_close(
             "composed",
             &composed::conv2d(&x, &weight, s, k / 2).unwrap(),
@@ -88,32 +69,17 @@ fn convolution_has_the_gradients_of_candles_own_ops() {
 
 #[test]
 fn batch_norm_equals_candles_own_ops() {
-    for ([b, h, w, c], relu) in [
-        ([1, 1, 2, 1], false),
-        ([3, 5, 7, 13], true),
-        ([40, 8, 8, 16], true),
-        ([9, 2, 2, 130], false),
-    ] {
-        let (x, gamma, beta) = (
-            variable(&[b, h, w, c], 5),
-            variable(&[c], 6),
-            variable(&[c], 7),
-        );
-        let (mean, variance) = (
-            noise(&[c], 8),
-            (noise(&[c], 9).abs().unwrap() + 0.1).unwrap(),
-        );
+    for ([b, h, w, c], relu) in
+        [([1, 1, 2, 1], false), ([3, 5, 7, 13], true), ([40, 8, 8, 16], true), ([9, 2, 2, 130], false)]
+    {
+        let (x, gamma, beta) = (variable(&[b, h, w, c], 5), variable(&[c], 6), variable(&[c], 7));
+        let (mean, variance) = (noise(&[c], 8), (noise(&[c], 9).abs().unwrap() + 0.1).unwrap());
         for batch in [true, false] {
             let statistics = || {
-                if batch {
-                    Statistics::Batch
-                } else {
-                    Statistics::Running(&mean, &variance)
-                }
+                if batch { Statistics::Batch } else { Statistics::Running(&mean, &variance) }
             };
             let (ours, left) = batch_norm(&x, (&gamma, &beta), statistics(), relu).unwrap();
-            let (theirs, expected) =
-                composed::batch_norm(&x, (&gamma, &beta), statistics(), relu).unwrap();
+            let (theirs, expected) = composed::batch_norm(&x, (&gamma, &beta), statistics(), relu).unwrap();
             assert_close("output", &ours, &theirs, 1e-5);
             for ((a, b), (c, d)) in left.iter().zip(&expected) {
                 assert_close("mean", a, c, 1e-5);
@@ -121,12 +87,7 @@ fn batch_norm_equals_candles_own_ops() {
             }
             let (ours, theirs) = (backward(&ours), backward(&theirs));
             for v in [&x, &gamma, &beta] {
-                assert_close(
-                    "gradient",
-                    ours.get(v).unwrap(),
-                    theirs.get(v).unwrap(),
-                    2e-4,
-                );
+                assert_close("gradient", ours.get(v).unwrap(), theirs.get(v).unwrap(), 2e-4);
             }
         }
     }
@@ -134,22 +95,11 @@ fn batch_norm_equals_candles_own_ops() {
 
 #[test]
 fn max_pool_equals_candles_own_ops() {
-    for shape in [
-        [1, 1, 1, 1],
-        [2, 5, 4, 3],
-        [3, 16, 16, 8],
-        [1, 7, 9, 17],
-        [1, 57, 56, 64],
-    ] {
+    for shape in [[1, 1, 1, 1], [2, 5, 4, 3], [3, 16, 16, 8], [1, 7, 9, 17], [1, 57, 56, 64]] {
         let x = variable(&shape, 10);
         let (ours, theirs) = (max_pool(&x).unwrap(), composed::max_pool(&x).unwrap());
         assert_close("output", &ours, &theirs, 1e-6);
-        assert_close(
-            "gradient",
-            backward(&ours).get(&x).unwrap(),
-            backward(&theirs).get(&x).unwrap(),
-            1e-6,
-        );
+        assert_close("gradient", backward(&ours).get(&x).unwrap(), backward(&theirs).get(&x).unwrap(), 1e-6);
     }
 }
 
@@ -157,16 +107,7 @@ fn max_pool_equals_candles_own_ops() {
 fn max_pool_gives_a_tie_to_the_first() {
     let x = Var::zeros((1, 2, 2, 1), DType::F32, &Device::Cpu).unwrap();
     let grads = max_pool(&x).unwrap().sum_all().unwrap().backward().unwrap();
-    assert_eq!(
-        grads
-            .get(&x)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap(),
-        [1.0, 0.0, 0.0, 0.0]
-    );
+    assert_eq!(grads.get(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
@@ -174,38 +115,21 @@ fn gradients_agree_with_finite_differences() {
     let run = |x: &Tensor, w: &Tensor, gamma: &Tensor, beta: &Tensor| {
         let z = conv2d(x, w, 2, 1).unwrap();
         let (y, _) = batch_norm(&z, (gamma, beta), Statistics::Batch, true).unwrap();
-        (max_pool(&y).unwrap() * noise(&[2, 2, 2, 3], 99))
-            .unwrap()
-            .sum_all()
-            .unwrap()
+        (max_pool(&y).unwrap() * noise(&[2, 2, 2, 3], 99)).unwrap().sum_all().unwrap()
     };
-    let vars = [
-        variable(&[2, 7, 5, 2], 11),
-        variable(&[3, 2, 3, 3], 12),
-        variable(&[3], 13),
-        variable(&[3], 14),
-    ];
+    let vars = [variable(&[2, 7, 5, 2], 11), variable(&[3, 2, 3, 3], 12), variable(&[3], 13), variable(&[3], 14)];
     let call = |v: &[Tensor]| run(&v[0], &v[1], &v[2], &v[3]).to_scalar::<f32>().unwrap() as f64;
-    let grads = run(&vars[0], &vars[1], &vars[2], &vars[3])
-        .backward()
-        .unwrap();
+    let grads = run(&vars[0], &vars[1], &vars[2], &vars[3]).backward().unwrap();
     for (i, var) in vars.iter().enumerate() {
         let direction = noise(var.dims(), 40 + i as u64);
-        let slope = (grads.get(var).unwrap() * &direction)
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .to_scalar::<f32>()
-            .unwrap() as f64;
+        let slope =
+            (grads.get(var).unwrap() * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() as f64;
         let moved = |step: f64| {
             let mut all: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
             all[i] = (&all[i] + (&direction * step).unwrap()).unwrap();
             call(&all)
         };
         let difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
-        assert!(
-            (slope - difference).abs() < 2e-2 * slope.abs().max(1.0),
-            "variable {i}: {slope} against {difference}"
-        );
+        assert!((slope - difference).abs() < 2e-2 * slope.abs().max(1.0), "variable {i}: {slope} against {difference}");
     }
 }

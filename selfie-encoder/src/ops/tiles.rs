@@ -5,6 +5,7 @@
 //! thread takes one contiguous part of the tiles: what it computes does not depend on scheduling, only on the number
 //! of threads, and results come back in the order of the tiles.
 
+use super::buffers::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -36,31 +37,14 @@ impl Tiling {
             // Multiples of 24 images fill the register tiles of 1x1 and 2x2 maps (6 or 8 rows at a time).
             let fit = (TILE_FLOATS / floats.max(1)).max(1);
             let fit = if fit >= 24 { fit / 24 * 24 } else { fit };
-            let per_tile = fit
-                .min(images.div_ceil(rayon::current_num_threads()))
-                .max(1);
-            let tiles = (0..images).step_by(per_tile).map(|i| Tile {
-                images: i..(i + per_tile).min(images),
-                band: 0,
-            });
-            return Self {
-                bands: std::iter::once(0..rows).collect(),
-                tiles: tiles.collect(),
-            };
+            let per_tile = fit.min(images.div_ceil(rayon::current_num_threads())).max(1);
+            let tiles = (0..images).step_by(per_tile).map(|i| Tile { images: i..(i + per_tile).min(images), band: 0 });
+            return Self { bands: std::iter::once(0..rows).collect(), tiles: tiles.collect() };
         }
         let per_band = (rows * TILE_FLOATS / floats).max(1);
-        let bands: Vec<_> = (0..rows)
-            .step_by(per_band)
-            .map(|r| r..(r + per_band).min(rows))
-            .collect();
-        let tiles = (0..images)
-            .flat_map(|i| {
-                (0..bands.len()).map(move |band| Tile {
-                    images: i..i + 1,
-                    band,
-                })
-            })
-            .collect();
+        let bands: Vec<_> = (0..rows).step_by(per_band).map(|r| r..(r + per_band).min(rows)).collect();
+        let tiles =
+            (0..images).flat_map(|i| (0..bands.len()).map(move |band| Tile { images: i..i + 1, band })).collect();
         Self { bands, tiles }
     }
 
@@ -85,13 +69,7 @@ impl Tiling {
             .par_chunks_mut(per_thread)
             .map(|items| {
                 let mut state = start();
-                (
-                    items
-                        .iter_mut()
-                        .map(|(tile, part)| work(&mut state, tile, part))
-                        .collect(),
-                    state,
-                )
+                (items.iter_mut().map(|(tile, part)| work(&mut state, tile, part)).collect(), state)
             })
             .collect();
         let (results, states): (Vec<_>, Vec<_>) = done.into_iter().unzip();
@@ -100,25 +78,22 @@ impl Tiling {
 }
 
 /// Runs `work(offset, part)` on equal contiguous parts of a buffer, cut at multiples of `unit` floats.
-pub(crate) fn for_each_part(
-    target: &mut [f32],
-    unit: usize,
-    work: impl Fn(usize, &mut [f32]) + Sync,
-) {
+pub(crate) fn for_each_part(target: &mut [f32], unit: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let units = target.len().div_ceil(unit.max(1));
     let per_part = units.div_ceil(4 * rayon::current_num_threads()).max(1) * unit.max(1);
-    target
-        .par_chunks_mut(per_part)
-        .enumerate()
-        .for_each(|(i, part)| work(i * per_part, part));
+    target.par_chunks_mut(per_part).enumerate().for_each(|(i, part)| work(i * per_part, part));
 }
 
-/// A buffer of `len` floats whose contents do not matter, reusing `scratch`'s memory.
-pub(crate) fn scratch(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
+/// The sum of the threads' buffers, in their order.
+pub(crate) fn sum_in_order(parts: Vec<Buffer>) -> Buffer {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
+    for part in parts {
+        for_each_part(&mut sum, 1024, |at, sum| {
+            sum.iter_mut().zip(&part[at..]).for_each(|(s, p)| *s += p);
+        });
     }
-    &mut scratch[..len]
+    sum
 }
 
 #[cfg(test)]
@@ -127,26 +102,14 @@ mod tests {
 
     #[test]
     fn tiles_cover_everything_once_in_order() {
-        for (images, rows, floats) in [
-            (1, 1, 1),
-            (7, 2, 100),
-            (100, 8, 16384),
-            (3, 56, 200_704),
-            (2, 5, 1 << 20),
-        ] {
+        for (images, rows, floats) in [(1, 1, 1), (7, 2, 100), (100, 8, 16384), (3, 56, 200_704), (2, 5, 1 << 20)] {
             let tiling = Tiling::new(images, rows, floats);
             let seen: Vec<_> = tiling
                 .tiles
                 .iter()
-                .flat_map(|t| {
-                    t.images
-                        .clone()
-                        .flat_map(|i| tiling.bands[t.band].clone().map(move |r| (i, r)))
-                })
+                .flat_map(|t| t.images.clone().flat_map(|i| tiling.bands[t.band].clone().map(move |r| (i, r))))
                 .collect();
-            let all: Vec<_> = (0..images)
-                .flat_map(|i| (0..rows).map(move |r| (i, r)))
-                .collect();
+            let all: Vec<_> = (0..images).flat_map(|i| (0..rows).map(move |r| (i, r))).collect();
             assert_eq!(seen, all);
         }
     }
