@@ -12,10 +12,7 @@ use std::time::Instant;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args = std::env::args()
-        .skip(1)
-        .map(|arg| arg.parse())
-        .collect::<Result<Vec<usize>, _>>()?;
+    let args = std::env::args().skip(1).map(|arg| arg.parse()).collect::<Result<Vec<usize>, _>>()?;
     let (b, k, d, passes) = match args[..] {
         [b, k, d] => (b, k, d, 20),
         [b, k, d, passes] => (b, k, d, passes),
@@ -27,20 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = AttentionPool::new(&AttnPoolConfig::cifar10(), d, (1, cells), vb)?;
     let numbers: Vec<f32> = (0..b * k * d).map(|i| (i as f32 * 0.7).sin()).collect();
     let context = Var::from_tensor(&Tensor::from_vec(numbers, (b, k, d), &Device::Cpu)?)?;
-    let index = |from: usize, to: usize| {
-        Tensor::arange(from as u32, to as u32, &Device::Cpu)?.repeat((b, 1))
-    };
+    let index = |from: usize, to: usize| Tensor::arange(from as u32, to as u32, &Device::Cpu)?.repeat((b, 1));
     let (context_index, target_index) = (index(0, k)?, index(k, cells)?);
 
     let (mut forward, mut both) = (f64::INFINITY, f64::INFINITY);
     for seed in 0..passes as u64 {
         let start = Instant::now();
-        let out = pool.forward(
-            &context,
-            &context_index,
-            &target_index,
-            Mode::Train { seed },
-        )?;
+        let out = pool.forward(&context, &context_index, &target_index, Mode::Train { seed })?;
         let loss = out.queries.sqr()?.mean_all()?;
         forward = forward.min(start.elapsed().as_secs_f64() * 1e3);
         let grads = loss.backward()?;

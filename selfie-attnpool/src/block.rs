@@ -1,8 +1,8 @@
 //! One post-norm transformer block: attention and a feed-forward part, each inside residual sum and layer norm.
 //!
 //! PyTorch's `TransformerEncoderLayer(norm_first=False, activation="gelu")`, with its variable names and its four
-//! dropouts. A block may compute the first tokens only: their keys and values still come from every token, so nothing
-//! changes for them, and the last block, of which one token is kept, costs two thirds less.
+//! dropouts. A block may compute the first tokens only: keys and values still come from every token, so nothing changes
+//! for them, and the last block, of which one token is kept, costs less than half.
 
 use crate::dropout::{Dropout, Mode, Site};
 use crate::ops::{Path, attention_weights};
@@ -52,12 +52,7 @@ impl Affine {
 }
 
 impl Block {
-    pub(crate) fn new(
-        config: &AttnPoolConfig,
-        d: usize,
-        layer: usize,
-        vb: &VarBuilder,
-    ) -> Result<Self> {
+    pub(crate) fn new(config: &AttnPoolConfig, d: usize, layer: usize, vb: &VarBuilder) -> Result<Self> {
         let ffn = config.ffn(d);
         Ok(Self {
             layer,
@@ -73,37 +68,16 @@ impl Block {
     }
 
     /// The first `queries` tokens after this block: x (B, T, D) -> (B, queries, D).
-    pub(crate) fn forward(
-        &self,
-        x: &Tensor,
-        queries: usize,
-        mode: Mode,
-        path: Path,
-    ) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, queries: usize, mode: Mode, path: Path) -> Result<Tensor> {
         let drop = |site| Dropout::new(self.dropout, mode, self.layer, site);
-        let attended = path.attention(
-            x,
-            self.in_proj.pair(),
-            self.heads,
-            queries,
-            drop(Site::Attention),
-        )?;
+        let attended = path.attention(x, self.in_proj.pair(), self.heads, queries, drop(Site::Attention))?;
         let attended = path.project(&attended, &self.out_proj.weight)?; // (B, queries, D)
         let x = x.narrow(1, 0, queries)?; // (B, queries, D)
-        let x = path.residual_norm(
-            &x,
-            &attended,
-            &vectors(&self.out_proj, &self.norm1)?,
-            drop(Site::AttentionOutput),
-        )?;
+        let x =
+            path.residual_norm(&x, &attended, &vectors(&self.out_proj, &self.norm1)?, drop(Site::AttentionOutput))?;
         let hidden = path.linear_gelu(&x, self.linear1.pair(), drop(Site::Hidden))?; // (B, queries, F)
         let fed = path.project(&hidden, &self.linear2.weight)?; // (B, queries, D)
-        Ok(path.residual_norm(
-            &x,
-            &fed,
-            &vectors(&self.linear2, &self.norm2)?,
-            drop(Site::FeedForwardOutput),
-        )?)
+        Ok(path.residual_norm(&x, &fed, &vectors(&self.linear2, &self.norm2)?, drop(Site::FeedForwardOutput))?)
     }
 
     /// How much the first token attends to each token of x (B, T, D): (B, h, T), without dropout.
@@ -114,8 +88,5 @@ impl Block {
 
 /// What stands around a residual sum: the product's bias, the norm's weight and bias (3, D).
 fn vectors(product: &Affine, norm: &Affine) -> Result<Tensor> {
-    Ok(Tensor::stack(
-        &[&product.bias, &norm.weight, &norm.bias],
-        0,
-    )?) // (3, D)
+    Ok(Tensor::stack(&[&product.bias, &norm.weight, &norm.bias], 0)?) // (3, D)
 }

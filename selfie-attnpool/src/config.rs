@@ -54,14 +54,7 @@ impl Default for AttnPoolConfig {
 impl AttnPoolConfig {
     /// CIFAR-10: three blocks and one position a cell of the 4x4 grid.
     pub fn cifar10() -> Self {
-        Self {
-            depth: 3,
-            num_heads: 0,
-            ffn_dim: 0,
-            dropout: 0.1,
-            positions: Positions::Full,
-            context_positions: true,
-        }
+        Self { depth: 3, num_heads: 0, ffn_dim: 0, dropout: 0.1, positions: Positions::Full, context_positions: true }
     }
 
     /// ImageNet at 32x32: the same as [`cifar10`](Self::cifar10).
@@ -71,10 +64,7 @@ impl AttnPoolConfig {
 
     /// ImageNet at 224x224: row + column positions for the 7x7 grid.
     pub fn imagenet224() -> Self {
-        Self {
-            positions: Positions::RowColumn,
-            ..Self::cifar10()
-        }
+        Self { positions: Positions::RowColumn, ..Self::cifar10() }
     }
 
     /// The number of heads h at embedding width D, with 0 resolved.
@@ -104,29 +94,17 @@ impl AttnPoolConfig {
             return fail("depth", "is 0, expected at least one block".into());
         }
         if embed_dim == 0 {
-            return fail(
-                "num_heads",
-                "the embedding width is 0, expected at least 1".into(),
-            );
+            return fail("num_heads", "the embedding width is 0, expected at least 1".into());
         }
         if !embed_dim.is_multiple_of(heads) {
-            let chosen = if self.num_heads == 0 {
-                " (chosen by 0)"
-            } else {
-                ""
-            };
+            let chosen = if self.num_heads == 0 { " (chosen by 0)" } else { "" };
             return fail(
                 "num_heads",
-                format!(
-                    "is {heads}{chosen}, expected a divisor of the embedding width {embed_dim}"
-                ),
+                format!("is {heads}{chosen}, expected a divisor of the embedding width {embed_dim}"),
             );
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return fail(
-                "dropout",
-                format!("is {}, expected a share in [0, 1)", self.dropout),
-            );
+            return fail("dropout", format!("is {}, expected a share in [0, 1)", self.dropout));
         }
         Ok(())
     }
@@ -139,48 +117,24 @@ mod tests {
     #[test]
     fn zero_resolves_to_the_paper_s_shape_and_scales_with_the_width() {
         let config = AttnPoolConfig::cifar10();
-        assert_eq!(
-            [1024, 256, 128, 4].map(|d| config.heads(d)),
-            [32, 32, 16, 1]
-        );
-        assert_eq!(
-            [1024, 256, 128, 1].map(|d| config.ffn(d)),
-            [640, 160, 80, 1]
-        );
+        assert_eq!([1024, 256, 128, 4].map(|d| config.heads(d)), [32, 32, 16, 1]);
+        assert_eq!([1024, 256, 128, 1].map(|d| config.ffn(d)), [640, 160, 80, 1]);
     }
 
     #[test]
     fn messages_name_the_field_the_value_and_the_expectation() {
         let message = |c: AttnPoolConfig, d| c.validate(d).unwrap_err().to_string();
         let base = AttnPoolConfig::cifar10();
-        let heads = AttnPoolConfig {
-            num_heads: 3,
-            ..base.clone()
-        };
-        assert_eq!(
-            message(heads, 16),
-            "attnpool.num_heads: is 3, expected a divisor of the embedding width 16"
-        );
+        let heads = AttnPoolConfig { num_heads: 3, ..base.clone() };
+        assert_eq!(message(heads, 16), "attnpool.num_heads: is 3, expected a divisor of the embedding width 16");
         assert_eq!(
             message(base.clone(), 264),
             "attnpool.num_heads: is 32 (chosen by 0), expected a divisor of the embedding width 264"
         );
-        let dropout = AttnPoolConfig {
-            dropout: 1.0,
-            ..base.clone()
-        };
-        assert_eq!(
-            message(dropout, 16),
-            "attnpool.dropout: is 1, expected a share in [0, 1)"
-        );
-        let nan = AttnPoolConfig {
-            dropout: f64::NAN,
-            ..base.clone()
-        };
-        assert_eq!(
-            message(nan, 16),
-            "attnpool.dropout: is NaN, expected a share in [0, 1)"
-        );
+        let dropout = AttnPoolConfig { dropout: 1.0, ..base.clone() };
+        assert_eq!(message(dropout, 16), "attnpool.dropout: is 1, expected a share in [0, 1)");
+        let nan = AttnPoolConfig { dropout: f64::NAN, ..base.clone() };
+        assert_eq!(message(nan, 16), "attnpool.dropout: is NaN, expected a share in [0, 1)");
         assert_eq!(
             message(AttnPoolConfig { depth: 0, ..base }, 16),
             "attnpool.depth: is 0, expected at least one block"
@@ -189,15 +143,8 @@ mod tests {
 
     #[test]
     fn keys_are_kebab_case_default_and_checked() {
-        let config: AttnPoolConfig =
-            serde_json::from_str(r#"{"positions": "row-column", "depth": 2}"#).unwrap();
-        assert_eq!(
-            config,
-            AttnPoolConfig {
-                depth: 2,
-                ..AttnPoolConfig::imagenet224()
-            }
-        );
+        let config: AttnPoolConfig = serde_json::from_str(r#"{"positions": "row-column", "depth": 2}"#).unwrap();
+        assert_eq!(config, AttnPoolConfig { depth: 2, ..AttnPoolConfig::imagenet224() });
         assert!(serde_json::from_str::<AttnPoolConfig>(r#"{"heads": 2}"#).is_err());
     }
 }

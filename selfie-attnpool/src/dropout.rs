@@ -49,11 +49,7 @@ impl Dropout {
                 scale: (1.0 / (1.0 - rate)) as f32,
                 key: splitmix(splitmix(seed) ^ (4 * layer as u64 + site as u64)),
             },
-            _ => Self {
-                threshold: 0,
-                scale: 1.0,
-                key: 0,
-            },
+            _ => Self { threshold: 0, scale: 1.0, key: 0 },
         }
     }
 
@@ -69,18 +65,27 @@ impl Dropout {
             return out.fill(1.0);
         }
         let key = splitmix(self.key.wrapping_add(row as u64));
-        let (first, second) = (key as u32, (key >> 32) as u32);
-        for (column, out) in (0u32..).zip(out) {
-            let mut hash = column.wrapping_mul(0x9E37_79B9) ^ first;
-            hash = (hash ^ (hash >> 16)).wrapping_mul(0x7FEB_352D);
-            hash = (hash ^ (hash >> 15) ^ second).wrapping_mul(0x846C_A68B);
-            hash ^= hash >> 16;
-            *out = if hash >= self.threshold {
-                self.scale
-            } else {
-                0.0
-            };
+        // Blocks of a known length vectorise also where a row is short.
+        let (blocks, rest) = out.as_chunks_mut::<8>();
+        let mut column = 0u32;
+        for block in blocks {
+            for (lane, out) in (0u32..).zip(block) {
+                *out = self.factor(key, column.wrapping_add(lane));
+            }
+            column = column.wrapping_add(8);
         }
+        for (lane, out) in (0u32..).zip(rest) {
+            *out = self.factor(key, column.wrapping_add(lane));
+        }
+    }
+
+    #[inline(always)]
+    fn factor(&self, key: u64, column: u32) -> f32 {
+        let mut hash = column.wrapping_mul(0x9E37_79B9) ^ key as u32;
+        hash = (hash ^ (hash >> 16)).wrapping_mul(0x7FEB_352D);
+        hash = (hash ^ (hash >> 15) ^ (key >> 32) as u32).wrapping_mul(0x846C_A68B);
+        hash ^= hash >> 16;
+        if hash >= self.threshold { self.scale } else { 0.0 }
     }
 
     /// `x` times its factors, by Candle's own ops; `x` counts as `rows` rows of equal length, in the order of its entries.
@@ -97,13 +102,8 @@ impl Dropout {
             self.factors(row, factors);
         }
         // One byte an entry travels to the device, the scale is applied there.
-        let kept: Vec<u8> = factors
-            .into_iter()
-            .map(|factor| u8::from(factor != 0.0))
-            .collect();
-        Tensor::from_vec(kept, shape, device)?
-            .to_dtype(dtype)?
-            .affine(self.scale as f64, 0.0)
+        let kept: Vec<u8> = factors.into_iter().map(|factor| u8::from(factor != 0.0)).collect();
+        Tensor::from_vec(kept, shape, device)?.to_dtype(dtype)?.affine(self.scale as f64, 0.0)
     }
 }
 
@@ -123,9 +123,7 @@ mod tests {
     fn masks(seed: u64, site: Site, rows: usize, columns: usize) -> Vec<f32> {
         let dropout = Dropout::new(0.1, Mode::Train { seed }, 0, site);
         let mut out = vec![0.0; rows * columns];
-        out.chunks_mut(columns)
-            .enumerate()
-            .for_each(|(row, out)| dropout.factors(row, out));
+        out.chunks_mut(columns).enumerate().for_each(|(row, out)| dropout.factors(row, out));
         out
     }
 
@@ -146,32 +144,15 @@ mod tests {
     #[test]
     fn columns_rows_seeds_and_sites_are_uncorrelated() {
         let (rows, columns) = (1000, 1000);
-        let drops = |m: &[f32]| {
-            m.iter()
-                .map(|&f| f64::from(u8::from(f == 0.0)) - 0.1)
-                .collect::<Vec<_>>()
-        };
+        let drops = |m: &[f32]| m.iter().map(|&f| f64::from(u8::from(f == 0.0)) - 0.1).collect::<Vec<_>>();
         let base = drops(&masks(7, Site::Hidden, rows, columns));
-        let correlation = |other: &[f64]| {
-            base.iter().zip(other).map(|(a, b)| a * b).sum::<f64>() / 0.09 / base.len() as f64
-        };
+        let correlation =
+            |other: &[f64]| base.iter().zip(other).map(|(a, b)| a * b).sum::<f64>() / 0.09 / base.len() as f64;
         let bound = 5.0 / (base.len() as f64).sqrt();
-        assert!(
-            correlation(&base[1..]).abs() < bound,
-            "neighbouring columns"
-        );
-        assert!(
-            correlation(&base[columns..]).abs() < bound,
-            "neighbouring rows"
-        );
-        assert!(
-            correlation(&drops(&masks(8, Site::Hidden, rows, columns))).abs() < bound,
-            "seeds"
-        );
-        assert!(
-            correlation(&drops(&masks(7, Site::Attention, rows, columns))).abs() < bound,
-            "sites"
-        );
+        assert!(correlation(&base[1..]).abs() < bound, "neighbouring columns");
+        assert!(correlation(&base[columns..]).abs() < bound, "neighbouring rows");
+        assert!(correlation(&drops(&masks(8, Site::Hidden, rows, columns))).abs() < bound, "seeds");
+        assert!(correlation(&drops(&masks(7, Site::Attention, rows, columns))).abs() < bound, "sites");
     }
 
     #[test]

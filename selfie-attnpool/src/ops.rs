@@ -17,7 +17,9 @@ mod composed;
 mod linear_gelu;
 mod math;
 mod project;
+mod projection;
 mod residual_norm;
+mod small_product;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -39,11 +41,7 @@ pub(crate) enum Path {
 impl Path {
     /// The one place that chooses.
     pub(crate) fn of(x: &Tensor) -> Self {
-        if x.device().is_cpu() && x.dtype() == DType::F32 {
-            Self::Fused
-        } else {
-            Self::Composed
-        }
+        if x.device().is_cpu() && x.dtype() == DType::F32 { Self::Fused } else { Self::Composed }
     }
 
     /// Multi-head attention of the first `queries` tokens to all tokens, before the output projection.
@@ -73,13 +71,7 @@ impl Path {
 
     /// Layer norm of x + dropout(y + bias): x, y (B, T, D); `vectors` (3, D) holds the bias, the norm's weight and the
     /// norm's bias -> (B, T, D).
-    pub(crate) fn residual_norm(
-        self,
-        x: &Tensor,
-        y: &Tensor,
-        vectors: &Tensor,
-        dropout: Dropout,
-    ) -> Result<Tensor> {
+    pub(crate) fn residual_norm(self, x: &Tensor, y: &Tensor, vectors: &Tensor, dropout: Dropout) -> Result<Tensor> {
         match self {
             Self::Fused => residual_norm::residual_norm(x, y, vectors, dropout),
             Self::Composed => composed::residual_norm(x, y, vectors, dropout),
@@ -87,12 +79,7 @@ impl Path {
     }
 
     /// x (B, T, D), w (F, D), b (F) -> (B, T, F).
-    pub(crate) fn linear_gelu(
-        self,
-        x: &Tensor,
-        (w, b): (&Tensor, &Tensor),
-        dropout: Dropout,
-    ) -> Result<Tensor> {
+    pub(crate) fn linear_gelu(self, x: &Tensor, (w, b): (&Tensor, &Tensor), dropout: Dropout) -> Result<Tensor> {
         match self {
             Self::Fused => linear_gelu::linear_gelu(x, (w, b), dropout),
             Self::Composed => composed::linear_gelu(x, (w, b), dropout),

@@ -57,21 +57,12 @@ impl AttentionPool {
     /// # Errors
     /// [`Error::Config`] where the configuration does not fit the width or the grid is empty; [`Error::Candle`] where the
     /// builder lacks a variable or has it in another shape.
-    pub fn new(
-        config: &AttnPoolConfig,
-        embed_dim: usize,
-        grid: (usize, usize),
-        vb: VarBuilder,
-    ) -> Result<Self> {
+    pub fn new(config: &AttnPoolConfig, embed_dim: usize, grid: (usize, usize), vb: VarBuilder) -> Result<Self> {
         config.validate(embed_dim)?;
         let (rows, cols) = grid;
         if rows * cols == 0 {
-            let reason =
-                format!("the grid has {rows} rows and {cols} columns, expected at least one cell");
-            return Err(Error::Config {
-                field: "positions",
-                reason,
-            });
+            let reason = format!("the grid has {rows} rows and {cols} columns, expected at least one cell");
+            return Err(Error::Config { field: "positions", reason });
         }
         let u0 = vb.get_with_hints((1, 1, embed_dim), "u0", SMALL_NORMAL)?;
         let positions = PositionTable::new(config.positions, grid, embed_dim, &vb)?;
@@ -79,15 +70,7 @@ impl AttentionPool {
         let blocks = (0..config.depth - 1).map(block).collect::<Result<_>>()?;
         let last = block(config.depth - 1)?;
         let (cells, context_positions) = (rows * cols, config.context_positions);
-        Ok(Self {
-            embed_dim,
-            cells,
-            context_positions,
-            u0,
-            positions,
-            blocks,
-            last,
-        })
+        Ok(Self { embed_dim, cells, context_positions, u0, positions, blocks, last })
     }
 
     /// The embedding width D.
@@ -115,14 +98,9 @@ impl AttentionPool {
         target_index: &Tensor,
         mode: Mode,
     ) -> Result<Pooled> {
-        let tokens = self.run(
-            context,
-            context_index,
-            target_index,
-            mode,
-            Path::of(context),
-        )?;
-        self.finish(&tokens, target_index, mode, Path::of(context))
+        let path = Path::of(context);
+        let (pooled, _) = self.run(context, context_index, target_index, mode, path)?;
+        Ok(pooled)
     }
 
     /// [`forward`](Self::forward), and how much u0 attends to each token in the last block: (B, h, 1 + K), itself first.
@@ -135,18 +113,12 @@ impl AttentionPool {
         target_index: &Tensor,
         mode: Mode,
     ) -> Result<(Pooled, Tensor)> {
-        let tokens = self.run(
-            context,
-            context_index,
-            target_index,
-            mode,
-            Path::of(context),
-        )?;
-        let pooled = self.finish(&tokens, target_index, mode, Path::of(context))?;
+        let path = Path::of(context);
+        let (pooled, tokens) = self.run(context, context_index, target_index, mode, path)?;
         Ok((pooled, self.last.attention_of_first(&tokens)?))
     }
 
-    /// Checks the arguments and runs all blocks but the last: (B, 1 + K, D).
+    /// What the pooling returns, and the tokens before the last block (B, 1 + K, D).
     fn run(
         &self,
         context: &Tensor,
@@ -154,100 +126,59 @@ impl AttentionPool {
         target_index: &Tensor,
         mode: Mode,
         path: Path,
-    ) -> Result<Tensor> {
-        let (b, _, d) = self.check(context, context_index, target_index)?;
+    ) -> Result<(Pooled, Tensor)> {
+        let (b, k) = self.check(context, context_index, target_index)?;
+        let positions = self.positions.table()?; // (N, D)
         let context = match self.context_positions {
-            true => (context + pick(&self.positions.table()?, context_index)?)?,
+            true => (context + pick(&positions, context_index)?)?,
             false => context.clone(),
         };
-        let u0 = self.u0.broadcast_as((b, 1, d))?;
+        let u0 = self.u0.broadcast_as((b, 1, self.embed_dim))?;
         let mut tokens = Tensor::cat(&[&u0, &context], 1)?; // (B, 1+K, D)
         for block in &self.blocks {
-            tokens = block.forward(&tokens, tokens.dim(1)?, mode, path)?; // (B, 1+K, D)
+            tokens = block.forward(&tokens, 1 + k, mode, path)?; // (B, 1+K, D)
         }
-        Ok(tokens)
+        let u = self.last.forward(&tokens, 1, mode, path)?; // (B, 1, D)
+        let queries = u.broadcast_add(&pick(&positions, target_index)?)?; // (B, M, D)
+        let pooled = Pooled { u: u.squeeze(1)?, queries }; // u (B, D)
+        Ok((pooled, tokens))
     }
 
-    /// The last block, for the pool token alone, and the queries.
-    fn finish(
-        &self,
-        tokens: &Tensor,
-        target_index: &Tensor,
-        mode: Mode,
-        path: Path,
-    ) -> Result<Pooled> {
-        let u = self.last.forward(tokens, 1, mode, path)?; // (B, 1, D)
-        let queries = u.broadcast_add(&pick(&self.positions.table()?, target_index)?)?; // (B, M, D)
-        Ok(Pooled {
-            u: u.squeeze(1)?,
-            queries,
-        }) // (B, D)
-    }
-
-    /// Returns (B, K, D).
-    fn check(
-        &self,
-        context: &Tensor,
-        context_index: &Tensor,
-        target_index: &Tensor,
-    ) -> Result<(usize, usize, usize)> {
+    /// Whether the arguments fit each other and this network; returns (B, K).
+    fn check(&self, context: &Tensor, context_index: &Tensor, target_index: &Tensor) -> Result<(usize, usize)> {
         let (d, got) = (self.embed_dim, context.dims().to_vec());
         let (b, k) = match got[..] {
             [b, k, width] if b > 0 && k > 0 && width == d => (b, k),
             _ => {
                 let expected = format!("(B, K, D = {d}), none of them 0");
-                return Err(Error::Shape {
-                    what: "context",
-                    expected,
-                    got,
-                });
+                return Err(Error::Shape { what: "context", expected, got });
             }
         };
         if context.dtype() != self.u0.dtype() {
-            return Err(Error::DType {
-                what: "context",
-                expected: self.u0.dtype(),
-                got: context.dtype(),
-            });
+            return Err(Error::DType { what: "context", expected: self.u0.dtype(), got: context.dtype() });
         }
         self.check_index("context_index", context_index, b, Some(k))?;
         self.check_index("target_index", target_index, b, None)?;
-        Ok((b, k, d))
+        Ok((b, k))
     }
 
-    fn check_index(
-        &self,
-        what: &'static str,
-        index: &Tensor,
-        b: usize,
-        count: Option<usize>,
-    ) -> Result<()> {
+    fn check_index(&self, what: &'static str, index: &Tensor, b: usize, count: Option<usize>) -> Result<()> {
         let got = index.dims().to_vec();
         let fits = matches!(got[..], [rows, n] if rows == b && n > 0 && count.is_none_or(|count| n == count));
         if !fits {
             let count = count.map_or("M >= 1".to_string(), |k| format!("K = {k}"));
-            return Err(Error::Shape {
-                what,
-                expected: format!("(B = {b}, {count})"),
-                got,
-            });
+            return Err(Error::Shape { what, expected: format!("(B = {b}, {count})"), got });
         }
         if index.dtype() != DType::U32 {
-            return Err(Error::DType {
-                what,
-                expected: DType::U32,
-                got: index.dtype(),
-            });
+            return Err(Error::DType { what, expected: DType::U32, got: index.dtype() });
         }
         let cells = self.cells;
-        match index
-            .flatten_all()?
-            .to_vec1::<u32>()?
-            .into_iter()
-            .find(|&i| i as usize >= cells)
-        {
+        match index.flatten_all()?.to_vec1::<u32>()?.into_iter().find(|&i| i as usize >= cells) {
             Some(index) => Err(Error::Index { what, index, cells }),
             None => Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

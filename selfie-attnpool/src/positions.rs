@@ -7,10 +7,7 @@ use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 
 /// Normal with deviation 0.02: the initialisation of matrices, positions and the pool token.
-pub(crate) const SMALL_NORMAL: Init = Init::Randn {
-    mean: 0.0,
-    stdev: 0.02,
-};
+pub(crate) const SMALL_NORMAL: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
 
 /// The learned vectors.
 #[derive(Clone, Debug)]
@@ -31,10 +28,7 @@ impl PositionTable {
         let get = |n: usize, name| vb.get_with_hints((n, embed_dim), name, SMALL_NORMAL);
         Ok(match kind {
             Positions::Full => Self::Full(get(rows * cols, "pos")?),
-            Positions::RowColumn => Self::RowColumn {
-                row: get(rows, "row")?,
-                col: get(cols, "col")?,
-            },
+            Positions::RowColumn => Self::RowColumn { row: get(rows, "row")?, col: get(cols, "col")? },
         })
     }
 
@@ -67,14 +61,8 @@ mod tests {
         let row = Tensor::new(&[[10f32], [20.]], &Device::Cpu).unwrap();
         let col = Tensor::new(&[[1f32], [2.], [3.]], &Device::Cpu).unwrap();
         let table = PositionTable::RowColumn { row, col }.table().unwrap();
-        assert_eq!(
-            table.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-            [11., 12., 13., 21., 22., 23.]
-        );
+        assert_eq!(table.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [11., 12., 13., 21., 22., 23.]);
         let index = Tensor::new(&[[5u32, 0]], &Device::Cpu).unwrap();
-        assert_eq!(
-            pick(&table, &index).unwrap().to_vec3::<f32>().unwrap(),
-            [[[23.], [11.]]]
-        );
+        assert_eq!(pick(&table, &index).unwrap().to_vec3::<f32>().unwrap(), [[[23.], [11.]]]);
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod fused;
 mod layers;
 mod ops;
+mod products;
 mod resnet;
 #[cfg(test)]
 mod testing;
@@ -15,5 +16,6 @@ pub use config::{Block, EncoderConfig, Stem};
 pub use error::{Error, Result};
 pub use layers::Mode;
 pub use ops::{Normalised, Statistics, batch_norm, conv2d, max_pool};
+pub use products::ProductSize;
 pub use resnet::ResNet;
 pub use trunk::Trunk;

@@ -85,6 +85,19 @@ impl Trunk {
         self.config.embed_dim()
     }
 
+    pub(crate) fn stem(&self) -> &Conv {
+        &self.stem
+    }
+
+    /// Whether the stem ends in a max-pool.
+    pub(crate) fn pools(&self) -> bool {
+        self.config.stem == Stem::ImageNet
+    }
+
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Bottleneck> {
+        self.stages.iter().flatten()
+    }
+
     /// (B, C, H, W) -> (B, D): the last stage's map, averaged over its pixels.
     ///
     /// On the CPU in f32 a v1.5 trunk runs as one op on this crate's kernels. The gradient then reaches every
@@ -113,10 +126,10 @@ impl Trunk {
         if let Some(norm) = &self.stem_norm {
             x = norm.forward(&x, mode, true)?;
         }
-        if self.config.stem == Stem::ImageNet {
+        if self.pools() {
             x = ops::max_pool(&x)?; // (B, H/4, W/4, width)
         }
-        for block in self.stages.iter().flatten() {
+        for block in self.blocks() {
             x = block.forward(&x, mode)?;
         }
         if let Some(norm) = &self.final_norm {

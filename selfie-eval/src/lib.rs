@@ -1,1 +1,31 @@
-//! In the making.
+#![doc = include_str!("../README.md")]
+
+mod accuracy;
+mod bench;
+mod cholesky;
+mod error;
+mod features;
+mod finetune;
+mod labelled;
+mod lbfgs;
+mod linear_eval;
+mod logistic;
+mod masked_eval;
+mod origin;
+mod standardise;
+mod stream;
+mod transfer;
+
+pub use accuracy::{Accuracy, ClassAccuracy};
+pub use bench::{BenchTask, StepBench, StepReport};
+pub use error::{Error, Result};
+pub use features::{FeatureKind, Features, View, extract};
+pub use finetune::{Finetune, FinetuneReport, Session};
+pub use labelled::Labelled;
+pub use lbfgs::{Minimum, minimise};
+pub use linear_eval::{LinearEval, LinearReport, LinearResult, Tuning};
+pub use logistic::{Logistic, LogisticConfig};
+pub use masked_eval::{EvalSplit, MaskedEval, MaskedReport};
+pub use origin::Origin;
+pub use standardise::Standardiser;
+pub use transfer::{Transfer, load_trunk};

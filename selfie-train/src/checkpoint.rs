@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::recipe_changes;
 use crate::error::{Error, Result};
 use crate::optim::Optimizer;
 use crate::store::{ParamStore, Weights, write_tensors};
@@ -93,6 +94,26 @@ impl Checkpoint {
     pub fn restore(&self, store: &ParamStore, optimizer: &mut Optimizer) -> Result<()> {
         store.load(&self.weights).map_err(as_checkpoint)?;
         optimizer.load_state(&self.optimizer, self.record.updates).map_err(as_checkpoint)
+    }
+
+    /// Whether a run with `recipe` and `train_images` is the one that this is a state of: it goes on with the settings and
+    /// the data that it began with, or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the settings that differ, with both values, or both numbers of images.
+    pub fn check_same_run(&self, recipe: &Value, train_images: usize) -> Result<()> {
+        let changes = recipe_changes(&self.record.config, recipe);
+        if !changes.is_empty() {
+            let kept = "a resumed run keeps its settings, but for its length and cadence";
+            return Err(Error::config("--resume", format!("{}; {kept}", changes.join(", "))));
+        }
+        let began_with = self.record.train_images;
+        if began_with != train_images as u64 {
+            let reason =
+                format!("{train_images} images to train on, expected the {began_with} that the run began with");
+            return Err(Error::config("data.source", reason));
+        }
+        Ok(())
     }
 
     /// The file.

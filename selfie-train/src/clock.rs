@@ -45,6 +45,9 @@ mod tests {
     #[test]
     fn dates_are_those_of_the_calendar() {
         let shown = [0, 951_782_400, 1_709_251_199, 4_102_444_800].map(|seconds| Utc { seconds }.to_string());
-        assert_eq!(shown, ["1970-01-01T00:00:00Z", "2000-02-29T00:00:00Z", "2024-02-29T23:59:59Z", "2100-01-01T00:00:00Z"]);
+        assert_eq!(
+            shown,
+            ["1970-01-01T00:00:00Z", "2000-02-29T00:00:00Z", "2024-02-29T23:59:59Z", "2100-01-01T00:00:00Z"]
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! order (`resolve.rs`). "0" stands for automatic, all or off, so that every key always has a value that can be seen.
 //! Everything that can be checked before any work is checked by [`RunConfig::validate`].
 
+mod finetune;
 mod presets;
 mod recipe;
 mod resolve;
@@ -15,9 +16,10 @@ use selfie_loss::LossConfig;
 use selfie_patch::PatchConfig;
 use serde::{Deserialize, Serialize};
 
+pub use finetune::FinetuneConfig;
 pub use recipe::recipe_changes;
 pub use resolve::Override;
-pub use sections::{FinetuneConfig, OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
+pub use sections::{OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
 
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
@@ -109,7 +111,8 @@ impl RunConfig {
         Plan { run: self.run.clone(), optim: self.optim.clone(), schedule: self.schedule.clone() }
     }
 
-    /// What the loop reads for fine-tuning: the run's own settings with those of `[finetune]` over them.
+    /// What the loop reads for fine-tuning: SGD with Nesterov momentum and a cosine whatever pretraining used, as in the
+    /// paper, with the numbers of `[finetune]` and the seed and threads of `[run]`.
     #[must_use]
     pub fn finetune_plan(&self) -> Plan {
         let tune = &self.finetune;
@@ -118,13 +121,13 @@ impl RunConfig {
             batch_size: tune.batch_size,
             micro_batch_size: tune.micro_batch_size,
             log_every: tune.log_every,
-            eval_every: tune.eval_every,
+            eval_every: 0,
             checkpoint_every: 0,
             eval_masks: 1,
             ..self.run.clone()
         };
-        let optim = OptimConfig { lr: tune.lr, weight_decay: tune.weight_decay, ..self.optim.clone() };
-        let schedule = ScheduleConfig { warmup_steps: tune.warmup_steps, ..self.schedule.clone() };
+        let optim = OptimConfig { lr: tune.lr, weight_decay: tune.weight_decay, ..OptimConfig::default() };
+        let schedule = ScheduleConfig { name: ScheduleName::Cosine, warmup_steps: tune.warmup_steps };
         Plan { run, optim, schedule }
     }
 }

@@ -13,12 +13,13 @@
 //! dataset ── holdout, labels   a numbered set and its parts
 //! image8 ── resize, transform  bytes to bytes
 //! normalise                    bytes to floats, mean and deviation
-//! order, stream ── loader      which image when, and the threads
+//! order, draw ── loader        which image when, and the threads
 //! ```
 
 mod cifar;
 mod config;
 mod dataset;
+mod draw;
 mod error;
 mod folder;
 mod holdout;
@@ -29,7 +30,6 @@ mod normalise;
 mod order;
 mod resize;
 mod source;
-mod stream;
 mod transform;
 
 pub use config::{Augment, DataConfig};

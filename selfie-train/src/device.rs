@@ -72,7 +72,8 @@ impl DeviceChoice {
             Self::Metal => self.built("metal", cfg!(feature = "metal"))?.answer(Device::new_metal(0)),
             Self::Auto => {
                 let accelerators = [(cfg!(feature = "cuda"), Self::Cuda(0)), (cfg!(feature = "metal"), Self::Metal)];
-                let answering = accelerators.into_iter().filter(|(built, _)| *built).find_map(|(_, choice)| choice.select().ok());
+                let answering =
+                    accelerators.into_iter().filter(|(built, _)| *built).find_map(|(_, choice)| choice.select().ok());
                 Ok(answering.unwrap_or(Device::Cpu))
             }
         }

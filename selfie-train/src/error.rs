@@ -121,7 +121,13 @@ fn is_data_config(error: &DataError) -> bool {
     use DataError as D;
     matches!(
         error,
-        D::NoSuchFolder { .. } | D::NotAFolder { .. } | D::NoImages { .. } | D::UnknownScheme { .. } | D::NoSplit { .. } | D::NoLabels { .. } | D::Config { .. }
+        D::NoSuchFolder { .. }
+            | D::NotAFolder { .. }
+            | D::NoImages { .. }
+            | D::UnknownScheme { .. }
+            | D::NoSplit { .. }
+            | D::NoLabels { .. }
+            | D::Config { .. }
     )
 }
 

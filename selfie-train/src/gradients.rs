@@ -59,8 +59,21 @@ impl Gradients {
     /// Where the device fails.
     pub fn norm(&self) -> Result<f64> {
         let mut squares = 0.0;
+        let mut elsewhere: Option<Tensor> = None; // a sum on another device, read once at the end
         for gradient in self.of.iter().flatten() {
-            squares += sum_of_squares(gradient)?;
+            match squares_on_cpu(gradient) {
+                Some(sum) => squares += sum,
+                None => {
+                    let sum = gradient.to_dtype(DType::F32)?.sqr()?.sum_all()?;
+                    elsewhere = Some(match elsewhere {
+                        Some(total) => (total + sum)?,
+                        None => sum,
+                    });
+                }
+            }
+        }
+        if let Some(total) = elsewhere {
+            squares += f64::from(total.to_scalar::<f32>()?);
         }
         Ok(squares.sqrt())
     }
@@ -72,14 +85,13 @@ pub fn clip_factor(norm: f64, limit: f64) -> f64 {
     if limit == 0.0 { 1.0 } else { (limit / (norm + 1e-6)).min(1.0) }
 }
 
-fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
+/// The sum of squares of a `f32` tensor in plain memory; `None` for any other.
+fn squares_on_cpu(tensor: &Tensor) -> Option<f64> {
     let (storage, layout) = tensor.storage_and_layout();
-    if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
-        let part = |chunk: &[f32]| chunk.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
-        let parts: Vec<f64> = values[start..end].par_chunks(CHUNK).map(part).collect();
-        return Ok(parts.iter().sum());
-    }
-    drop(storage);
-    let sum = tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?;
-    Ok(f64::from(sum.to_scalar::<f32>()?))
+    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        return None;
+    };
+    let part = |chunk: &[f32]| chunk.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+    let parts: Vec<f64> = values[start..end].par_chunks(CHUNK).map(part).collect();
+    Some(parts.iter().sum())
 }

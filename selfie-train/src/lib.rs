@@ -24,11 +24,12 @@ mod trainer;
 
 pub use checkpoint::{Best, Checkpoint, Record};
 pub use config::{
-    FinetuneConfig, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig, ScheduleName, recipe_changes,
+    FinetuneConfig, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig, ScheduleName,
+    recipe_changes,
 };
 pub use data::{
-    Augment, Batch, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig, Normalise, Split, Transform,
-    channel_stats, label_subset,
+    Augment, Batch, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig, Normalise,
+    Split, Transform, channel_stats, label_subset,
 };
 pub use device::{DeviceChoice, describe_device};
 pub use environment::environment;
@@ -37,7 +38,7 @@ pub use gradients::{Gradients, clip_factor};
 pub use metrics::{HeldOutMetrics, StepMetrics, peak_rss_mb, read_metrics};
 pub use model::{Mode, Output, Puzzle, SelfieModel};
 pub use optim::Optimizer;
-pub use pretrain::{PretrainOptions, PretrainReport, default_run_path, pretrain};
+pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, default_run_path, pretrain};
 pub use pretrained::{Pretrained, load_run, normalise_of};
 pub use probe::{EvalSet, Evaluation, evaluate};
 pub use run_dir::RunDir;

@@ -66,7 +66,11 @@ impl MetricsFile {
     pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
         if path.exists() {
             let text = fs::read_to_string(path).map_err(Error::io(path))?;
-            let kept: String = text.lines().filter(|line| step_of(line).is_some_and(|at| at <= step)).map(|line| format!("{line}\n")).collect();
+            let kept: String = text
+                .lines()
+                .filter(|line| step_of(line).is_some_and(|at| at <= step))
+                .map(|line| format!("{line}\n"))
+                .collect();
             replace_with(path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;

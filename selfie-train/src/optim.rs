@@ -61,7 +61,9 @@ impl Optimizer {
     pub fn step(&mut self, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
         self.updates += 1;
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            let Some(gradient) = gradients.get(at) else { continue };
+            let Some(gradient) = gradients.get(at) else {
+                continue;
+            };
             let update = Update::new(&self.rule, self.updates, lr, slot.weight_decay, scale);
             match &mut slot.moments {
                 Moments::Host(moments) => fused::apply(&slot.var, &gradient.contiguous()?, moments, update)?,
@@ -152,10 +154,14 @@ mod tests {
 
     #[test]
     fn weight_decay_spares_norms_biases_positions_and_u0() {
-        for (name, rank) in [("encoder.conv1.weight", 4), ("attnpool.layers.0.self_attn.in_proj_weight", 2), ("fc.weight", 2)] {
+        for (name, rank) in
+            [("encoder.conv1.weight", 4), ("attnpool.layers.0.self_attn.in_proj_weight", 2), ("fc.weight", 2)]
+        {
             assert!(decays(name, rank), "{name}");
         }
-        for (name, rank) in [("encoder.bn1.weight", 1), ("fc.bias", 1), ("attnpool.pos", 2), ("attnpool.row", 2), ("attnpool.u0", 3)] {
+        for (name, rank) in
+            [("encoder.bn1.weight", 1), ("fc.bias", 1), ("attnpool.pos", 2), ("attnpool.row", 2), ("attnpool.u0", 3)]
+        {
             assert!(!decays(name, rank), "{name}");
         }
     }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use candle_core::Device;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::checkpoint::{Best, Checkpoint};
+use crate::checkpoint::Best;
 use crate::clock::utc_now;
-use crate::config::{Plan, RunConfig, recipe_changes};
+use crate::config::{Plan, RunConfig};
 use crate::data::{Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
-use crate::device::{DeviceChoice, describe_device};
+use crate::device::DeviceChoice;
 use crate::environment::environment;
 use crate::error::{Error, Result};
 use crate::model::SelfieModel;
@@ -71,86 +72,151 @@ pub struct PretrainReport {
     pub files: Vec<PathBuf>,
 }
 
-/// Pretrains as `config` says.
+/// A run that is ready to begin: settings checked, data opened, model built. Nothing is written or printed yet.
+pub struct Pretraining {
+    config: RunConfig,
+    options: PretrainOptions,
+    device: Device,
+    train: Dataset,
+    held_out: Dataset,
+    store: ParamStore,
+    task: MaskedPatches,
+    loaded: Option<LoadReport>,
+}
+
+/// Pretrains as `config` says: [`Pretraining::prepare`], then [`Pretraining::run`].
 ///
 /// # Errors
-/// Configuration errors before anything is written; [`Error::Interrupted`] after a request to stop.
-pub fn pretrain(mut config: RunConfig, options: &PretrainOptions) -> Result<PretrainReport> {
-    let started = Instant::now();
-    config.validate()?;
-    if options.resume && options.init_from.is_some() {
-        return Err(Error::config("--init-from", "met together with --resume, expected one of them: a resumed run has its weights"));
-    }
-    if !options.resume {
-        RunDir::check_free(&options.out)?;
-    }
-    let device = options.device.select()?;
-    let note = |line: String| if !options.quiet { eprintln!("{line}") };
-    note(format!("device   {}", describe_device(&device)));
+/// As these.
+pub fn pretrain(config: RunConfig, options: &PretrainOptions) -> Result<PretrainReport> {
+    Pretraining::prepare(config, options)?.run()
+}
 
-    // Data: what is held out never trains; mean and deviation become part of the settings.
-    let (train, held_out) = Dataset::open(&config.data.source, Split::Train)?.split_holdout(config.data.holdout)?;
-    if config.data.mean.is_empty() {
-        (config.data.mean, config.data.std) = channel_stats(&train, STATS_IMAGES)?;
-    }
-    note(format!("data     {}: {} images to train on, {} held out", config.data.source, train.len(), held_out.len()));
-
-    // Model.
-    let plan = config.pretrain_plan();
-    let store = ParamStore::new(config.run.seed, &device);
-    let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
-    note(format!("model    {} values in {} tensors", store.num_parameters(), store.parameters().len()));
-    if let Some(from) = &options.init_from {
-        note(format!("weights  {}", describe(from, &start_from(from, &store)?)));
-    }
-
-    // Run directory and state: new, or where the run stopped.
-    let recipe = config.recipe()?;
-    let (run_dir, mut state) = match options.resume {
-        false => (RunDir::create(&options.out, &config, &environment(&device, &options.command))?, TrainState::fresh(&plan, &store)?),
-        true => {
-            let run_dir = RunDir::open(&options.out)?;
-            let checkpoint = Checkpoint::read(&run_dir.latest_checkpoint()?)?;
-            check_same_run(&checkpoint, &recipe, train.len())?;
-            let state = TrainState::restore(&checkpoint, &plan, &store)?;
-            run_dir.update_config(&config)?;
-            (run_dir, state)
+impl Pretraining {
+    /// Everything that can fail for want of sense.
+    ///
+    /// # Errors
+    /// Settings that cannot be, a directory that holds a run (or none to resume), data that are not there, weights that do
+    /// not fit, a device that does not answer.
+    pub fn prepare(mut config: RunConfig, options: &PretrainOptions) -> Result<Self> {
+        config.validate()?;
+        if options.resume && options.init_from.is_some() {
+            let reason = "met together with --resume, expected one of them: a resumed run has its weights";
+            return Err(Error::config("--init-from", reason));
         }
-    };
-    note(format!("run      {}, from step {} to {}", run_dir.path().display(), state.step, plan.run.steps));
+        match options.resume {
+            true => drop(RunDir::open(&options.out)?),
+            false => RunDir::check_free(&options.out)?,
+        }
+        let device = options.device.select()?;
 
-    // The loop.
-    let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device)?;
-    let trainer = Trainer {
-        task: &task,
-        store: &store,
-        plan: &plan,
-        epoch_images: train.len(),
-        held_out: evaluation_set(&config, held_out)?,
-        run_dir: Some(&run_dir),
-        recipe,
-        quiet: options.quiet,
-        stop: options.stop.clone(),
-    };
-    let report = trainer.train(&mut state, &mut loader)?;
+        // What is held out never trains; mean and deviation become part of the settings.
+        let (train, held_out) = Dataset::open(&config.data.source, Split::Train)?.split_holdout(config.data.holdout)?;
+        if config.data.mean.is_empty() {
+            (config.data.mean, config.data.std) = channel_stats(&train, STATS_IMAGES)?;
+        }
 
-    // The trunk, ready to use.
-    write_encoder(&run_dir.encoder_path(), &store, &config, state.step)?;
-    let mut files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
-    files.extend(run_dir.latest_checkpoint());
-    Ok(PretrainReport {
-        run_dir: run_dir.path().to_path_buf(),
-        steps: report.steps,
-        loss: report.loss,
-        accuracy: report.accuracy,
-        chance: report.chance,
-        images_per_second: report.images_per_second,
-        seconds: started.elapsed().as_secs_f64(),
-        held_out: report.held_out,
-        best: report.best,
-        parameters: store.num_parameters(),
-        files,
-    })
+        let store = ParamStore::new(config.run.seed, &device);
+        let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
+        let loaded = match &options.init_from {
+            Some(from) => Some(load_initial(from, &store)?),
+            None => None,
+        };
+        Ok(Self { config, options: options.clone(), device, train, held_out, store, task, loaded })
+    }
+
+    /// The settings, complete: with the mean and deviation that were measured.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Images to train on.
+    #[must_use]
+    pub fn train_images(&self) -> usize {
+        self.train.len()
+    }
+
+    /// Images held out from training.
+    #[must_use]
+    pub fn held_out_images(&self) -> usize {
+        self.held_out.len()
+    }
+
+    /// Trained values.
+    #[must_use]
+    pub fn num_parameters(&self) -> usize {
+        self.store.num_parameters()
+    }
+
+    /// What was taken of `init_from`.
+    #[must_use]
+    pub fn loaded(&self) -> Option<&LoadReport> {
+        self.loaded.as_ref()
+    }
+
+    /// Trains, and writes the run directory.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a request to stop; a run to resume that does not fit; whatever fails while it trains.
+    pub fn run(self) -> Result<PretrainReport> {
+        let Self { config, options, device, train, held_out, store, task, loaded } = self;
+        let started = Instant::now();
+        let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
+
+        // Directory and state: new, or where the run stopped.
+        let (run_dir, mut state) = if options.resume {
+            let run_dir = RunDir::open(&options.out)?;
+            let state = stopped_state(&run_dir, &recipe, train.len(), &plan, &store)?;
+            (run_dir, state)
+        } else {
+            let environment = environment(&device, &options.command);
+            (RunDir::prepare(&options.out, &environment)?, TrainState::fresh(&plan, &store)?)
+        };
+
+        // The loop.
+        let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device)?;
+        let trainer = Trainer {
+            task: &task,
+            store: &store,
+            plan: &plan,
+            epoch_images: train.len(),
+            held_out: evaluation_set(&config, held_out)?,
+            run_dir: Some(&run_dir),
+            recipe,
+            quiet: options.quiet,
+            stop: options.stop.clone(),
+        };
+        if loaded.is_some() {
+            trainer.save(&state)?; // the weights it starts with must survive a kill before the first checkpoint
+        }
+        run_dir.write_config(&config)?; // from here on there is a run
+        let report = trainer.train(&mut state, &mut loader)?;
+
+        // The trunk, ready to use.
+        write_encoder(&run_dir.encoder_path(), &store, &config, state.step)?;
+        let mut files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
+        files.extend(run_dir.latest_checkpoint());
+        Ok(PretrainReport {
+            run_dir: run_dir.path().to_path_buf(),
+            steps: report.steps,
+            loss: report.loss,
+            accuracy: report.accuracy,
+            chance: report.chance,
+            images_per_second: report.images_per_second,
+            seconds: started.elapsed().as_secs_f64(),
+            held_out: report.held_out,
+            best: report.best,
+            parameters: store.num_parameters(),
+            files,
+        })
+    }
 }
 
 /// A directory of its own for a new run: `runs/PRESET-DATE-seedN`, with a number behind it where that is taken.
@@ -192,33 +258,27 @@ fn evaluation_set(config: &RunConfig, images: Dataset) -> Result<Option<EvalSet>
     }))
 }
 
-/// Weights from elsewhere; those of another shape are refused, missing ones stay as they were drawn.
-fn start_from(from: &Path, store: &ParamStore) -> Result<LoadReport> {
-    let weights = initial_weights(from)?;
-    let report = store.load_matching(&weights)?;
-    if report.reshaped.is_empty() {
-        return Ok(report);
+/// The state that a run stopped in; its beginning where it was killed before its first checkpoint.
+fn stopped_state(
+    run_dir: &RunDir,
+    recipe: &Value,
+    images: usize,
+    plan: &Plan,
+    store: &ParamStore,
+) -> Result<TrainState> {
+    if run_dir.checkpoints()?.is_empty() {
+        return TrainState::fresh(plan, store);
     }
-    let reason = report.misfit().unwrap_or_default();
-    Err(Error::Weights { path: from.to_path_buf(), reason })
+    let checkpoint = run_dir.read_checkpoint(None)?;
+    checkpoint.check_same_run(recipe, images)?;
+    TrainState::restore(&checkpoint, plan, store)
 }
 
-fn describe(from: &Path, report: &LoadReport) -> String {
-    let (matched, missing, unexpected) = (report.matched.len(), report.missing.len(), report.unexpected.len());
-    format!("{}: {matched} tensors taken, {missing} not in it, {unexpected} in it without use", from.display())
-}
-
-/// A run goes on with the recipe and the data that it began with, or not at all.
-fn check_same_run(checkpoint: &Checkpoint, recipe: &serde_json::Value, train_images: usize) -> Result<()> {
-    let record = checkpoint.record();
-    let changes = recipe_changes(&record.config, recipe);
-    if !changes.is_empty() {
-        let reason = format!("{}; a resumed run keeps its settings, but for its length and cadence", changes.join(", "));
-        return Err(Error::config("--resume", reason));
+/// Takes weights from elsewhere. Those of another shape are refused; missing ones stay as they were drawn.
+fn load_initial(from: &Path, store: &ParamStore) -> Result<LoadReport> {
+    let report = store.load_matching(&initial_weights(from)?)?;
+    match report.reshaped.is_empty() {
+        true => Ok(report),
+        false => Err(Error::Weights { path: from.to_path_buf(), reason: report.misfit().unwrap_or_default() }),
     }
-    if record.train_images != train_images as u64 {
-        let reason = format!("{train_images} images to train on, expected the {} that the run began with", record.train_images);
-        return Err(Error::config("data.source", reason));
-    }
-    Ok(())
 }

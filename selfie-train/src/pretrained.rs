@@ -6,7 +6,7 @@ use candle_core::Device;
 use selfie_encoder::EncoderConfig;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, is_checkpoint};
+use crate::checkpoint::is_checkpoint;
 use crate::config::RunConfig;
 use crate::data::Normalise;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ impl Pretrained {
         if from.is_dir() {
             let run = RunDir::open(from)?;
             let config = run.config()?;
-            let checkpoint = checkpoint_of(&run, step)?;
+            let checkpoint = run.read_checkpoint(step)?;
             return Ok(Self {
                 file: checkpoint.path().to_path_buf(),
                 encoder: checkpoint.weights().below("encoder"),
@@ -77,7 +77,7 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
     let config = run.config()?;
     let store = ParamStore::new(config.run.seed, device);
     let model = SelfieModel::new(&config, store.builder())?;
-    store.load(checkpoint_of(run, step)?.weights())?;
+    store.load(run.read_checkpoint(step)?.weights())?;
     let task = MaskedPatches::new(model, &config)?;
     Ok((config, store, task))
 }
@@ -85,7 +85,7 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
 /// Weights for `--init-from`: of a run, a checkpoint, or a trunk; under the names of the whole model.
 pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
     if from.is_dir() {
-        return Ok(checkpoint_of(&RunDir::open(from)?, None)?.weights().clone());
+        return Ok(RunDir::open(from)?.read_checkpoint(None)?.weights().clone());
     }
     let weights = Weights::open(from)?;
     let whole = weights.iter().any(|(name, _)| name.starts_with("encoder."));
@@ -117,17 +117,6 @@ pub(crate) fn write_encoder(path: &Path, store: &ParamStore, config: &RunConfig,
 /// [`Error::Data`] where mean and deviation have not been measured or set.
 pub fn normalise_of(config: &RunConfig) -> Result<Normalise> {
     Ok(Normalise::new(&config.data.mean, &config.data.std)?)
-}
-
-fn checkpoint_of(run: &RunDir, step: Option<u64>) -> Result<Checkpoint> {
-    let Some(step) = step else { return Checkpoint::read(&run.latest_checkpoint()?) };
-    let path = run.checkpoint(step);
-    if path.is_file() {
-        return Checkpoint::read(&path);
-    }
-    let kept: Vec<_> = run.checkpoints()?.iter().map(|(step, _)| step.to_string()).collect();
-    let reason = format!("has no checkpoint of step {step}, expected one of {}", kept.join(", "));
-    Err(Error::RunDir { path: run.path().to_path_buf(), reason })
 }
 
 fn to_value(path: &Path, value: &impl serde::Serialize) -> Result<Value> {

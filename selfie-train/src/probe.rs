@@ -54,7 +54,8 @@ pub struct Evaluation {
 /// Where an image cannot be read or the model fails.
 pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Evaluation> {
     let transform = Transform::eval(set.image_size);
-    let mut loader = Loader::once(set.images.clone(), transform, set.normalise.clone(), set.batch_size, set.workers, device)?;
+    let mut loader =
+        Loader::once(set.images.clone(), transform, set.normalise.clone(), set.batch_size, set.workers, device)?;
     let mut of_images = Vec::with_capacity(set.images.len()); // accuracy of each image
     let mut loss_sum = 0.0;
     while let Some(batch) = loader.next()? {
@@ -70,7 +71,14 @@ pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Eval
     }
     let (accuracy, standard_error) = mean_and_standard_error(&of_images);
     let loss = loss_sum / (of_images.len() * set.passes).max(1) as f64;
-    Ok(Evaluation { accuracy, standard_error, loss, chance: task.chance(), images: of_images.len(), passes: set.passes })
+    Ok(Evaluation {
+        accuracy,
+        standard_error,
+        loss,
+        chance: task.chance(),
+        images: of_images.len(),
+        passes: set.passes,
+    })
 }
 
 /// Mean of `values`, and its standard error: s / √n with the n - 1 form of s; 0 for less than two values.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::checkpoint::Checkpoint;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::{replace_with};
+use crate::files::replace_with;
 
 /// A directory that holds a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,24 +20,31 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory of a new run and writes its settings and environment.
+    /// Makes the directory of a new run, with its environment and settings.
     ///
     /// # Errors
     /// [`Error::RunDir`] where `path` holds a run already or is no directory; [`Error::Io`] where it cannot be written.
     pub fn create(path: &Path, config: &RunConfig, environment: &Value) -> Result<Self> {
+        let run = Self::prepare(path, environment)?;
+        run.write_config(config)?;
+        Ok(run)
+    }
+
+    /// Makes the directory of a new run without its settings; it holds a run once these are written.
+    pub(crate) fn prepare(path: &Path, environment: &Value) -> Result<Self> {
         Self::check_free(path)?;
         let run = Self { path: path.to_path_buf() };
         let checkpoints = run.checkpoints_path();
         fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
-        let environment = format!("{environment:#}\n");
-        replace_with(&path.join("env.json"), environment.as_bytes())?;
-        // Last: a directory with config.toml holds a run.
-        replace_with(&run.config_path(), config.to_toml()?.as_bytes())?;
+        replace_with(&path.join("env.json"), format!("{environment:#}\n").as_bytes())?;
         Ok(run)
     }
 
-    /// Writes the settings of a run that goes on with another length or cadence.
-    pub(crate) fn update_config(&self, config: &RunConfig) -> Result<()> {
+    /// Writes the settings.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the directory cannot be written.
+    pub fn write_config(&self, config: &RunConfig) -> Result<()> {
         replace_with(&self.config_path(), config.to_toml()?.as_bytes())
     }
 
@@ -49,7 +57,8 @@ impl RunDir {
         if run.config_path().is_file() {
             return Ok(run);
         }
-        let reason = if path.exists() { "holds no run, expected a directory with config.toml" } else { "no such run directory" };
+        let reason =
+            if path.exists() { "holds no run, expected a directory with config.toml" } else { "no such run directory" };
         Err(Error::RunDir { path: run.path, reason: reason.to_owned() })
     }
 
@@ -59,7 +68,8 @@ impl RunDir {
     /// [`Error::RunDir`] where it holds a run already, or is no directory.
     pub fn check_free(path: &Path) -> Result<()> {
         let refuse = |reason: &str| Err(Error::RunDir { path: path.to_path_buf(), reason: reason.to_owned() });
-        if path.join("config.toml").exists() || path.join("checkpoints").exists() {
+        let mut checkpoints = fs::read_dir(path.join("checkpoints")).into_iter().flatten();
+        if path.join("config.toml").exists() || checkpoints.next().is_some() {
             return refuse("already holds a run, expected a new directory, or --resume to continue it");
         }
         if path.exists() && !path.is_dir() {
@@ -131,17 +141,34 @@ impl RunDir {
         Ok(found)
     }
 
-    /// The checkpoint that `latest` names.
+    /// The checkpoint that `latest` names; the newest one where the run was killed before it could say so.
     ///
     /// # Errors
     /// [`Error::RunDir`] where the run has none yet.
     pub fn latest_checkpoint(&self) -> Result<PathBuf> {
-        let latest = self.checkpoints_path().join("latest");
-        let name = fs::read_to_string(&latest).map_err(|_| Error::RunDir {
-            path: self.path.clone(),
-            reason: "has no checkpoint yet, expected checkpoints/latest".to_owned(),
-        })?;
-        Ok(self.checkpoints_path().join(name.trim()))
+        if let Ok(name) = fs::read_to_string(self.checkpoints_path().join("latest")) {
+            return Ok(self.checkpoints_path().join(name.trim()));
+        }
+        let newest = self.checkpoints()?.pop().map(|(_, path)| path);
+        let reason = "has no checkpoint yet, expected checkpoints/latest".to_owned();
+        newest.ok_or_else(|| Error::RunDir { path: self.path.clone(), reason })
+    }
+
+    /// Reads the checkpoint of `step`, or the latest.
+    ///
+    /// # Errors
+    /// [`Error::RunDir`] where there is none, with the steps that are kept; [`Error::Checkpoint`] where it is damaged.
+    pub fn read_checkpoint(&self, step: Option<u64>) -> Result<Checkpoint> {
+        let Some(step) = step else {
+            return Checkpoint::read(&self.latest_checkpoint()?);
+        };
+        let path = self.checkpoint(step);
+        if path.is_file() {
+            return Checkpoint::read(&path);
+        }
+        let kept: Vec<_> = self.checkpoints()?.iter().map(|(step, _)| step.to_string()).collect();
+        let reason = format!("has no checkpoint of step {step}, expected one of {}", kept.join(", "));
+        Err(Error::RunDir { path: self.path.clone(), reason })
     }
 
     /// Moves `latest` to the checkpoint of `step` (after that file is safe), and drops the oldest beyond `keep_last` (0 = none).

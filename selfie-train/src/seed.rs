@@ -20,6 +20,12 @@ pub enum Purpose {
     Distractors = 4,
     /// Masks of an evaluation: `a` counts the masks of an image.
     Evaluation = 5,
+    /// The order of the training images: `a` is the epoch.
+    ImageOrder = 6,
+    /// The augmentation of an image: `a` is the epoch, `b` the number of the image in the data set.
+    Augmentation = 7,
+    /// The choice of labelled images: `a` is the class.
+    LabelSubset = 8,
 }
 
 /// The generator of (seed, purpose, a, b).
@@ -47,9 +53,7 @@ pub fn derive(seed: u64, purpose: Purpose, a: u64, b: u64) -> u64 {
 
 /// FNV-1a, 64 bits: a hash of a name that no release of the standard library can change.
 pub(crate) fn hash_name(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -137,13 +137,18 @@ impl SimpleBackend for ParamStore {
         if let Some(&at) = inner.by_name.get(name) {
             let tensor = inner.entries[at].tensor();
             if tensor.shape() != &shape || tensor.dtype() != dtype {
-                candle_core::bail!("{name}: asked for as {shape:?} {dtype:?}, but made as {:?} {:?}", tensor.shape(), tensor.dtype())
+                candle_core::bail!(
+                    "{name}: asked for as {shape:?} {dtype:?}, but made as {:?} {:?}",
+                    tensor.shape(),
+                    tensor.dtype()
+                )
             }
             return Ok(tensor.clone());
         }
         let values = init::values(init, &shape, &mut stream(self.seed, Purpose::Parameter, hash_name(name), 0));
         let tensor = Tensor::from_vec(values, &shape, device)?.to_dtype(dtype)?;
-        let content = if is_buffer(name) { Content::Buffer(tensor) } else { Content::Parameter(Var::from_tensor(&tensor)?) };
+        let content =
+            if is_buffer(name) { Content::Buffer(tensor) } else { Content::Parameter(Var::from_tensor(&tensor)?) };
         let entry = Entry { name: name.to_owned(), content };
         let tensor = entry.tensor().clone();
         let at = inner.entries.len();

@@ -4,6 +4,7 @@
 //! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not.
 
 mod progress;
+mod state;
 mod window;
 
 use std::path::PathBuf;
@@ -19,13 +20,13 @@ use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::gradients::{Gradients, clip_factor};
 use crate::metrics::{HeldOutMetrics, MetricsFile, StepMetrics};
-use crate::optim::Optimizer;
 use crate::probe::{EvalSet, Evaluation, evaluate};
 use crate::run_dir::RunDir;
 use crate::schedule::learning_rate;
 use crate::store::{ParamStore, Parameter};
 use crate::task::{Phase, Task};
 use progress::Progress;
+pub use state::{TrainReport, TrainState};
 use window::Window;
 
 /// Set it, and the loop ends after the step it is at, with its state saved.
@@ -51,65 +52,6 @@ pub struct Trainer<'a, T: Task> {
     pub quiet: bool,
     /// The request to stop.
     pub stop: StopFlag,
-}
-
-/// The state of a run between two steps.
-pub struct TrainState {
-    /// Steps done.
-    pub step: u64,
-    /// The optimiser with its moments.
-    pub optimizer: Optimizer,
-    /// The best evaluation so far.
-    pub best: Option<Best>,
-}
-
-/// What a finished loop has to tell.
-#[derive(Debug, Clone, Serialize)]
-pub struct TrainReport {
-    /// Steps done, with those of earlier sessions.
-    pub steps: u64,
-    /// Mean loss since the last line of metrics before the end.
-    pub loss: f64,
-    /// Mean accuracy over the same steps.
-    pub accuracy: f64,
-    /// The accuracy of guessing.
-    pub chance: f64,
-    /// Mean speed of this session, evaluations and checkpoints aside.
-    pub images_per_second: f64,
-    /// The evaluation after the last step.
-    pub held_out: Option<Evaluation>,
-    /// The best evaluation of the run.
-    pub best: Option<Best>,
-    /// The last checkpoint.
-    pub checkpoint: Option<PathBuf>,
-}
-
-impl TrainState {
-    /// The state before the first step.
-    ///
-    /// # Errors
-    /// Where memory for the optimiser cannot be had.
-    pub fn fresh(plan: &Plan, store: &ParamStore) -> Result<Self> {
-        Ok(Self { step: 0, optimizer: Optimizer::new(&plan.optim, store)?, best: None })
-    }
-
-    /// The state of a checkpoint; the weights go into `store`.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] where it does not fit the model or the optimiser.
-    pub fn restore(checkpoint: &Checkpoint, plan: &Plan, store: &ParamStore) -> Result<Self> {
-        let mut state = Self::fresh(plan, store)?;
-        checkpoint.restore(store, &mut state.optimizer)?;
-        state.step = checkpoint.record().step;
-        state.best = checkpoint.record().best;
-        Ok(state)
-    }
-
-    /// Images drawn before the next step; a loader starts here.
-    #[must_use]
-    pub fn position(&self, plan: &Plan) -> u64 {
-        self.step * plan.run.batch_size as u64
-    }
 }
 
 impl<T: Task> Trainer<'_, T> {
@@ -193,7 +135,13 @@ impl<T: Task> Trainer<'_, T> {
     }
 
     /// The gradient of the mean loss over one batch, which goes through the model in micro-batches.
-    fn gradients(&self, step: u64, loader: &mut Loader, parameters: &[Parameter], window: &mut Window) -> Result<Gradients> {
+    fn gradients(
+        &self,
+        step: u64,
+        loader: &mut Loader,
+        parameters: &[Parameter],
+        window: &mut Window,
+    ) -> Result<Gradients> {
         let batch = loader.next()?.ok_or_else(|| Error::config("run.steps", "the loader has no further batch"))?;
         let (size, micro) = (batch.len(), self.plan.run.micro_batch());
         let mut gradients = Gradients::default();
@@ -209,7 +157,14 @@ impl<T: Task> Trainer<'_, T> {
         Ok(gradients)
     }
 
-    fn measure(&self, state: &TrainState, window: &Window, loader: &Loader, lr: f64, grad_norm: f64) -> Result<StepMetrics> {
+    fn measure(
+        &self,
+        state: &TrainState,
+        window: &Window,
+        loader: &Loader,
+        lr: f64,
+        grad_norm: f64,
+    ) -> Result<StepMetrics> {
         let images = state.position(self.plan);
         Ok(StepMetrics {
             step: state.step,
@@ -226,8 +181,15 @@ impl<T: Task> Trainer<'_, T> {
         })
     }
 
-    fn evaluate(&self, state: &mut TrainState, progress: &Progress, metrics: &mut Option<MetricsFile>) -> Result<Option<Evaluation>> {
-        let Some(set) = &self.held_out else { return Ok(None) };
+    fn evaluate(
+        &self,
+        state: &mut TrainState,
+        progress: &Progress,
+        metrics: &mut Option<MetricsFile>,
+    ) -> Result<Option<Evaluation>> {
+        let Some(set) = &self.held_out else {
+            return Ok(None);
+        };
         let found = evaluate(self.task, set, self.store.device())?;
         if state.best.is_none_or(|best| found.accuracy > best.accuracy) {
             state.best = Some(Best { step: state.step, accuracy: found.accuracy });
@@ -245,9 +207,14 @@ impl<T: Task> Trainer<'_, T> {
         Ok(Some(found))
     }
 
-    /// Writes a checkpoint, then moves `latest` to it.
-    fn save(&self, state: &TrainState) -> Result<Option<PathBuf>> {
-        let Some(dir) = self.run_dir else { return Ok(None) };
+    /// Writes a checkpoint, then moves `latest` to it; `None` without a run directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written; the one before is then intact.
+    pub fn save(&self, state: &TrainState) -> Result<Option<PathBuf>> {
+        let Some(dir) = self.run_dir else {
+            return Ok(None);
+        };
         let record = Record {
             step: state.step,
             updates: state.optimizer.updates(),

@@ -1,4 +1,5 @@
 //! Checkpoints that are damaged, foreign or of another model are recognised, and told in one line.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,14 @@ fn optimizer(store: &ParamStore, name: OptimName) -> Optimizer {
 
 fn record() -> Record {
     let best = Some(Best { step: 2, accuracy: 0.1 + 0.2 });
-    Record { step: 3, updates: 3, position: 12, train_images: 10, best, config: serde_json::json!({ "optim": { "lr": 0.1 } }) }
+    Record {
+        step: 3,
+        updates: 3,
+        position: 12,
+        train_images: 10,
+        best,
+        config: serde_json::json!({ "optim": { "lr": 0.1 } }),
+    }
 }
 
 /// A checkpoint of a model of width 4 with AdamW.
@@ -79,7 +87,8 @@ fn a_missing_file_weights_alone_and_another_version_are_told_apart() {
     let tensors = store(4).tensors().into_iter().collect();
     selfie_train::write_tensors(&path, &tensors, serde_json::json!({})).unwrap();
     assert!(reason(Checkpoint::read(&path)).contains("no checkpoint of a run"));
-    selfie_train::write_tensors(&path, &tensors, serde_json::json!({ "format": "selfie checkpoint", "version": 99 })).unwrap();
+    selfie_train::write_tensors(&path, &tensors, serde_json::json!({ "format": "selfie checkpoint", "version": 99 }))
+        .unwrap();
     assert!(reason(Checkpoint::read(&path)).contains("checkpoint version 99, expected 1"));
 }
 

@@ -1,10 +1,9 @@
 //! The loader: the same bits whatever the threads and wherever it starts, strict order, errors in their place.
+#![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device};
 use rand::SeedableRng;
-use selfie_train::{
-    Augment, Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, Split, Transform,
-};
+use selfie_train::{Augment, Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, Split, Transform};
 
 const SIZE: usize = 16;
 
@@ -12,12 +11,7 @@ const SIZE: usize = 16;
 fn data(count: u32) -> Dataset {
     let image = |i: u32| {
         let (width, height) = (20 + i as usize % 7, 17 + i as usize % 5);
-        let byte = |k: usize| {
-            (k as u32)
-                .wrapping_mul(2_654_435_761)
-                .wrapping_add(i * 977)
-                .to_be_bytes()[0]
-        };
+        let byte = |k: usize| (k as u32).wrapping_mul(2_654_435_761).wrapping_add(i * 977).to_be_bytes()[0];
         Image8::new(width, height, (0..width * height * 3).map(byte).collect()).unwrap()
     };
     let names: Vec<String> = (0..count).map(|i| i.to_string()).collect();
@@ -30,12 +24,7 @@ fn normalise() -> Normalise {
     Normalise::new(&[0.5, 0.4, 0.3], &[0.2, 0.3, 0.4]).unwrap()
 }
 
-fn loader(
-    data: &Dataset,
-    augment: Augment,
-    workers: usize,
-    positions: std::ops::Range<u64>,
-) -> Loader {
+fn loader(data: &Dataset, augment: Augment, workers: usize, positions: std::ops::Range<u64>) -> Loader {
     let config = LoaderConfig {
         batch_size: 6,
         workers,
@@ -43,14 +32,7 @@ fn loader(
         start_position: positions.start,
         end_position: Some(positions.end),
     };
-    Loader::new(
-        data.clone(),
-        Transform::train(augment, SIZE),
-        normalise(),
-        config,
-        &Device::Cpu,
-    )
-    .unwrap()
+    Loader::new(data.clone(), Transform::train(augment, SIZE), normalise(), config, &Device::Cpu).unwrap()
 }
 
 fn all(mut loader: Loader) -> Vec<Batch> {
@@ -64,20 +46,13 @@ fn bits(batch: &Batch) -> Vec<u32> {
 
 fn same(a: &Batch, b: &Batch) -> bool {
     let labels = |batch: &Batch| batch.labels.as_ref().unwrap().to_vec1::<u32>().unwrap();
-    bits(a) == bits(b)
-        && labels(a) == labels(b)
-        && a.indices == b.indices
-        && a.positions == b.positions
+    bits(a) == bits(b) && labels(a) == labels(b) && a.indices == b.indices && a.positions == b.positions
 }
 
 #[test]
 fn threads_and_a_start_in_the_middle_change_no_bit() {
     let data = data(20); // 6 does not divide 20: batches cross the epochs' borders
-    for augment in [
-        Augment::RandomResizedCrop,
-        Augment::PaddedCrop,
-        Augment::Flip,
-    ] {
+    for augment in [Augment::RandomResizedCrop, Augment::PaddedCrop, Augment::Flip] {
         let one = all(loader(&data, augment, 1, 0..60));
         let four = all(loader(&data, augment, 4, 0..60));
         let resumed = all(loader(&data, augment, 3, 24..60));
@@ -111,10 +86,7 @@ fn batches_say_where_they_stand_and_the_last_one_is_short() {
     assert_eq!(last.images.dims(), [2, 3, SIZE, SIZE]);
     assert_eq!(last.images.dtype(), DType::F32);
     let labels: Vec<u32> = last.labels.as_ref().unwrap().to_vec1().unwrap();
-    assert_eq!(
-        labels,
-        last.indices.iter().map(|&i| i as u32).collect::<Vec<_>>()
-    );
+    assert_eq!(labels, last.indices.iter().map(|&i| i as u32).collect::<Vec<_>>());
 }
 
 #[test]
@@ -123,41 +95,21 @@ fn a_micro_batch_is_a_part_of_its_batch() {
     let part = batch.narrow(2, 3).unwrap();
     assert_eq!((part.len(), part.positions.clone()), (3, 8..11));
     assert_eq!(part.indices, batch.indices[2..5]);
-    assert_eq!(
-        bits(&part),
-        bits(batch)[2 * 3 * SIZE * SIZE..5 * 3 * SIZE * SIZE]
-    );
+    assert_eq!(bits(&part), bits(batch)[2 * 3 * SIZE * SIZE..5 * 3 * SIZE * SIZE]);
     assert!(batch.narrow(4, 3).is_err());
 }
 
 #[test]
 fn once_delivers_every_image_in_order_normalised() {
     let data = data(7);
-    let loader = Loader::once(
-        data.clone(),
-        Transform::eval(SIZE),
-        normalise(),
-        3,
-        2,
-        &Device::Cpu,
-    );
+    let loader = Loader::once(data.clone(), Transform::eval(SIZE), normalise(), 3, 2, &Device::Cpu);
     let batches = all(loader.unwrap());
     let indices: Vec<_> = batches.iter().flat_map(|b| b.indices.clone()).collect();
     assert_eq!(indices, (0..7).collect::<Vec<_>>());
     let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(0); // evaluation draws nothing
-    let view = Transform::eval(SIZE)
-        .apply(&data.load(6).unwrap(), rng)
-        .unwrap();
+    let view = Transform::eval(SIZE).apply(&data.load(6).unwrap(), rng).unwrap();
     let image = batches[2].images.get(0).unwrap(); // (C, H, W)
-    let value: f32 = image
-        .get(1)
-        .unwrap()
-        .get(4)
-        .unwrap()
-        .get(9)
-        .unwrap()
-        .to_scalar()
-        .unwrap();
+    let value: f32 = image.get(1).unwrap().get(4).unwrap().get(9).unwrap().to_scalar().unwrap();
     assert_eq!(value, (f32::from(view.pixel(9, 4)[1]) / 255.0 - 0.4) / 0.3);
 }
 
@@ -170,8 +122,7 @@ fn an_error_comes_in_its_place_and_names_the_file() {
     }
     std::fs::write(dir.path().join("4.png"), "broken").unwrap();
     let data = Dataset::open(dir.path().to_str().unwrap(), Split::Train).unwrap();
-    let mut loader =
-        Loader::once(data, Transform::eval(8), normalise(), 3, 4, &Device::Cpu).unwrap();
+    let mut loader = Loader::once(data, Transform::eval(8), normalise(), 3, 4, &Device::Cpu).unwrap();
     assert_eq!(loader.next().unwrap().unwrap().indices, [0, 1, 2]);
     let error = loader.next().unwrap_err().to_string();
     assert!(error.contains("4.png"), "{error}");
@@ -182,24 +133,11 @@ fn an_error_comes_in_its_place_and_names_the_file() {
 #[test]
 fn an_endless_loader_is_dropped_at_once() {
     let data = data(5);
-    let config = LoaderConfig {
-        batch_size: 4,
-        workers: 3,
-        seed: 0,
-        start_position: 0,
-        end_position: None,
-    };
+    let config = LoaderConfig { batch_size: 4, workers: 3, seed: 0, start_position: 0, end_position: None };
     let transform = Transform::train(Augment::Flip, SIZE);
     let start = std::time::Instant::now();
     for used in 0..3 {
-        let mut loader = Loader::new(
-            data.clone(),
-            transform,
-            normalise(),
-            config.clone(),
-            &Device::Cpu,
-        )
-        .unwrap();
+        let mut loader = Loader::new(data.clone(), transform, normalise(), config.clone(), &Device::Cpu).unwrap();
         for _ in 0..used {
             assert_eq!(loader.next().unwrap().unwrap().len(), 4);
         }
@@ -212,14 +150,7 @@ fn an_endless_loader_is_dropped_at_once() {
 fn settings_out_of_range_are_named() {
     let nothing = data(3).select(&[]).unwrap();
     let once = |data, size, batch, workers| {
-        let loader = Loader::once(
-            data,
-            Transform::eval(size),
-            normalise(),
-            batch,
-            workers,
-            &Device::Cpu,
-        );
+        let loader = Loader::once(data, Transform::eval(size), normalise(), batch, workers, &Device::Cpu);
         loader.err().unwrap().to_string()
     };
     assert!(once(nothing, 8, 1, 1).contains("0 images"));

@@ -1,4 +1,5 @@
 //! Parts of a data set: held-out images and label budgets.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 
@@ -20,12 +21,8 @@ fn names(data: &Dataset) -> BTreeSet<String> {
 }
 
 fn per_class(data: &Dataset) -> Vec<usize> {
-    let labels: Vec<_> = (0..data.len())
-        .map(|i| data.label(i).unwrap() as usize)
-        .collect();
-    (0..data.classes().len())
-        .map(|c| labels.iter().filter(|&&l| l == c).count())
-        .collect()
+    let labels: Vec<_> = (0..data.len()).map(|i| data.label(i).unwrap() as usize).collect();
+    (0..data.classes().len()).map(|c| labels.iter().filter(|&&l| l == c).count()).collect()
 }
 
 #[test]
@@ -72,8 +69,7 @@ fn label_subsets_are_stratified_and_rounded_up() {
 #[test]
 fn label_subsets_of_one_seed_are_nested_and_of_another_differ() {
     let all = data(&[200, 200]);
-    let subset =
-        |share, seed| names(&label_subset(&all, LabelBudget::Fraction(share), seed).unwrap());
+    let subset = |share, seed| names(&label_subset(&all, LabelBudget::Fraction(share), seed).unwrap());
     for seed in 0..5 {
         assert!(subset(0.05, seed).is_subset(&subset(0.08, seed)));
         assert!(subset(0.08, seed).is_subset(&subset(0.2, seed)));
@@ -84,18 +80,11 @@ fn label_subsets_of_one_seed_are_nested_and_of_another_differ() {
 
 #[test]
 fn too_few_labels_are_an_error_that_names_the_class() {
-    let text = label_subset(&data(&[9, 4]), LabelBudget::PerClass(5), 0)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("class 1") && text.contains("only 4") && text.contains("5/class"),
-        "{text}"
-    );
+    let text = label_subset(&data(&[9, 4]), LabelBudget::PerClass(5), 0).unwrap_err().to_string();
+    assert!(text.contains("class 1") && text.contains("only 4") && text.contains("5/class"), "{text}");
     let image = Image8::new(1, 1, vec![0; 3]).unwrap();
     let unlabelled = Dataset::from_images(vec![image], &[], &[]).unwrap();
-    let text = label_subset(&unlabelled, LabelBudget::Fraction(0.5), 0)
-        .unwrap_err()
-        .to_string();
+    let text = label_subset(&unlabelled, LabelBudget::Fraction(0.5), 0).unwrap_err().to_string();
     assert!(text.contains("no labels"), "{text}");
     assert!(label_subset(&data(&[9]), LabelBudget::Fraction(1.5), 0).is_err());
 }

@@ -1,4 +1,5 @@
 //! The optimisers against PyTorch, and their state over a restart.
+#![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
 use candle_nn::Init;
@@ -46,7 +47,16 @@ fn after_three_steps(config: &OptimConfig, clip: f64) -> Vec<f32> {
 }
 
 fn config(name: OptimName, momentum: f64, nesterov: bool) -> OptimConfig {
-    OptimConfig { name, momentum, nesterov, weight_decay: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-6, ..OptimConfig::default() }
+    OptimConfig {
+        name,
+        momentum,
+        nesterov,
+        weight_decay: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-6,
+        ..OptimConfig::default()
+    }
 }
 
 // def run(make, clip=None):

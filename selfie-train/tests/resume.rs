@@ -1,4 +1,5 @@
 //! A run that is stopped anywhere and resumed is, byte for byte, the run that was never stopped.
+#![allow(clippy::unwrap_used)]
 
 mod small;
 
@@ -52,11 +53,16 @@ fn straight_and_resumed(change: impl Fn(&mut RunConfig), workers: usize) {
     pretrain(continued, &resumed(&stopped)).unwrap();
     assert!(last(&straight) == last(&stopped), "the final checkpoints differ");
 
-    let steps = |run: &Path| read_metrics(&run.join("metrics.jsonl")).unwrap().iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>();
+    let steps = |run: &Path| {
+        read_metrics(&run.join("metrics.jsonl"))
+            .unwrap()
+            .iter()
+            .map(|line| line["step"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(steps(&straight), steps(&stopped)); // no step twice, none lost
-    for file in ["encoder.safetensors"] {
-        assert!(fs::read(straight.join(file)).unwrap() == fs::read(stopped.join(file)).unwrap(), "{file} differs");
-    }
+    let trunk = |run: &Path| fs::read(run.join("encoder.safetensors")).unwrap();
+    assert!(trunk(&straight) == trunk(&stopped), "the trunks differ");
 }
 
 #[test]
@@ -99,6 +105,31 @@ fn a_request_to_stop_saves_the_state_and_the_run_goes_on_from_there() {
     let config = RunDir::open(&stopped).unwrap().config().unwrap();
     pretrain(config, &resumed(&stopped)).unwrap();
     assert!(last(&straight) == last(&stopped), "the final checkpoints differ");
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again_with_the_weights_it_began_with() {
+    let folder = folder();
+    let [first, straight, stopped] = ["first", "straight", "stopped"].map(|name| folder.path().join(name));
+    let config = config(&folder.path().join("images"), 4);
+    pretrain(config.clone(), &options(&first)).unwrap();
+    for init_from in [None, Some(first)] {
+        let [straight, stopped] =
+            [&straight, &stopped].map(|out| out.with_extension(format!("{}", init_from.is_some())));
+        for out in [&straight, &stopped] {
+            pretrain(config.clone(), &PretrainOptions { init_from: init_from.clone(), ..options(out) }).unwrap();
+        }
+        let run = RunDir::open(&stopped).unwrap();
+        match init_from {
+            Some(_) => kill_after(&run, 0),
+            None => {
+                fs::remove_dir_all(stopped.join("checkpoints")).unwrap();
+                fs::create_dir(stopped.join("checkpoints")).unwrap();
+            }
+        }
+        pretrain(run.config().unwrap(), &resumed(&stopped)).unwrap();
+        assert!(last(&straight) == last(&stopped), "the final checkpoints differ");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The parameter store: order, seeds, first values, saving and loading.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +9,8 @@ use candle_nn::Init;
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use selfie_train::{ParamStore, Weights, write_tensors};
 
-const HE_FAN_OUT: Init = Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU };
+const HE_FAN_OUT: Init =
+    Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU };
 
 fn store(seed: u64) -> ParamStore {
     let store = ParamStore::new(seed, &Device::Cpu);
@@ -98,7 +100,12 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes_and_nothing_is_loaded() {
 fn partial_loading_reports_matched_missing_unexpected_and_reshaped() {
     let folder = tempfile::tempdir().unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let given = [("z.weight", zeros(&[64, 32, 3, 3])), ("a.weight", zeros(&[4, 5])), ("fc.weight", zeros(&[2])), ("bn.num_batches_tracked", zeros(&[1]))];
+    let given = [
+        ("z.weight", zeros(&[64, 32, 3, 3])),
+        ("a.weight", zeros(&[4, 5])),
+        ("fc.weight", zeros(&[2])),
+        ("bn.num_batches_tracked", zeros(&[1])),
+    ];
     let store = store(0);
     let report = store.load_matching(&weights(&folder.path().join("w.safetensors"), &given)).unwrap();
     assert_eq!((report.matched, report.missing), (vec!["z.weight".to_owned()], vec!["bn.running_mean".to_owned()]));
@@ -113,10 +120,15 @@ fn a_file_cut_short_or_with_a_flipped_bit_is_recognised() {
     let path = folder.path().join("w.safetensors");
     weights(&path, &[("a", Tensor::zeros(100, DType::F32, &Device::Cpu).unwrap())]);
     let whole = std::fs::read(&path).unwrap();
-    for (damaged, expected) in [(whole[..whole.len() - 1].to_vec(), "no complete safetensors file"), (flipped(&whole), "damaged")] {
+    for (damaged, expected) in
+        [(whole[..whole.len() - 1].to_vec(), "no complete safetensors file"), (flipped(&whole), "damaged")]
+    {
         std::fs::write(&path, damaged).unwrap();
         let message = Weights::open(&path).unwrap_err().to_string();
-        assert!(message.contains(expected) && message.contains("w.safetensors") && !message.contains('\n'), "{message}");
+        assert!(
+            message.contains(expected) && message.contains("w.safetensors") && !message.contains('\n'),
+            "{message}"
+        );
     }
 }
 

@@ -1,13 +1,16 @@
 //! Softmax attention of one image and one head, forward and backward, on copies that fit the first-level cache.
 //!
 //! Replaces batched products: with 13 or 38 tokens and heads 8 to 32 wide a product costs less than the call that sets it
-//! up. Rows are padded with zeros to whole groups of eight, so that every inner loop has a known length; k and v also
-//! stand transposed, so that no loop sums across a register.
+//! up. Rows are padded with zeros to whole blocks of eight, so that every inner loop has a known length. The attention
+//! weights stand transposed, a line a token and a lane a query: softmax and its backward then add up and down, lane by
+//! lane, and never across a register.
 //!
 //! With q scaled by 1/√d, f the dropout factors and a the attention weights: a = softmax(q kᵀ), out = (f a) v. Backward,
 //! for dout: dv = (f a)ᵀ dout, da = f (dout vᵀ), ds = a (da - rowsum(a da)), dq = ds k / √d, dk = dsᵀ q.
 
 use super::math;
+use super::projection::Place;
+use super::small_product::{Block, LANES, product, product_transposed, transpose};
 use crate::dropout::Dropout;
 
 /// The sizes of an attention: queries ask, tokens answer.
@@ -19,31 +22,26 @@ pub(super) struct Dims {
     pub(super) embed_dim: usize,
 }
 
-/// Where the entries of q, k or v stand in a matrix: row i begins at `start + i * stride`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) start: usize,
-    pub(super) stride: usize,
-}
-
 /// The working memory of one head, used again for the next.
 pub(super) struct Head {
     dims: Dims,
-    /// Head width d, and the same rounded up to eights.
+    /// Head width d.
     width: usize,
+    /// 1 / √d.
+    scale: f32,
+    /// d rounded up to whole blocks: the length of a row of q, k, v and out.
     row: usize,
-    /// The number of tokens rounded up to eights.
+    /// The number of queries rounded up to whole blocks: the length of a line of the attention weights.
     line: usize,
     q: Vec<f32>,       // (queries, row), scaled
     k: Vec<f32>,       // (tokens, row)
     v: Vec<f32>,       // (tokens, row)
-    k_t: Vec<f32>,     // (row, line)
-    v_t: Vec<f32>,     // (row, line)
     out: Vec<f32>,     // (queries, row); in backward its gradient
-    weights: Vec<f32>, // (queries, line), without dropout
-    dropped: Vec<f32>, // (queries, line), with dropout; in backward then the gradient of the scores
-    scores: Vec<f32>,  // (queries, line)
-    factors: Vec<f32>, // (queries, tokens)
+    turned: Vec<f32>,  // (row, line), q or the gradient of out, transposed
+    weights: Vec<f32>, // (tokens, line), without dropout
+    dropped: Vec<f32>, // (tokens, line), with dropout
+    scores: Vec<f32>,  // (tokens, line), the gradient of the scores
+    factors: Vec<f32>, // (tokens, line)
     dq: Vec<f32>,      // (queries, row)
     dk: Vec<f32>,      // (tokens, row)
     dv: Vec<f32>,      // (tokens, row)
@@ -51,41 +49,35 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(dims: Dims) -> Self {
-        let Dims {
-            queries,
-            tokens,
-            heads,
-            embed_dim,
-        } = dims;
+        let Dims { queries, tokens, heads, embed_dim } = dims;
         let width = embed_dim / heads;
-        let (row, line) = (width.next_multiple_of(8), tokens.next_multiple_of(8));
-        let zeros = |n: usize| vec![0f32; n];
+        let (row, line) = (width.next_multiple_of(LANES), queries.next_multiple_of(LANES));
+        let zeros = |rows: usize, columns: usize| vec![0f32; rows * columns];
         Self {
             dims,
             width,
+            scale: 1.0 / (width as f32).sqrt(),
             row,
             line,
-            q: zeros(queries * row),
-            k: zeros(tokens * row),
-            v: zeros(tokens * row),
-            k_t: zeros(row * line),
-            v_t: zeros(row * line),
-            out: zeros(queries * row),
-            weights: zeros(queries * line),
-            dropped: zeros(queries * line),
-            scores: zeros(queries * line),
-            factors: zeros(queries * tokens),
-            dq: zeros(queries * row),
-            dk: zeros(tokens * row),
-            dv: zeros(tokens * row),
+            q: zeros(queries, row),
+            k: zeros(tokens, row),
+            v: zeros(tokens, row),
+            out: zeros(queries, row),
+            turned: zeros(row, line),
+            weights: zeros(tokens, line),
+            dropped: zeros(tokens, line),
+            scores: zeros(tokens, line),
+            factors: zeros(tokens, line),
+            dq: zeros(queries, row),
+            dk: zeros(tokens, row),
+            dv: zeros(tokens, row),
         }
     }
 
     /// Copies q, k, v of head `h` of an image, adding their bias (3D).
     #[inline(always)]
     pub(super) fn load(&mut self, h: usize, from: [&[f32]; 3], places: [Place; 3], bias: &[f32]) {
-        let scale = 1.0 / (self.width as f32).sqrt();
-        let parts = [(&mut self.q, scale), (&mut self.k, 1.0), (&mut self.v, 1.0)];
+        let parts = [(&mut self.q, self.scale), (&mut self.k, 1.0), (&mut self.v, 1.0)];
         for (part, (to, scale)) in parts.into_iter().enumerate() {
             let (from, Place { start, stride }) = (from[part], places[part]);
             let bias = &bias[part * self.dims.embed_dim + h * self.width..][..self.width];
@@ -96,32 +88,18 @@ impl Head {
                 }
             }
         }
-        transpose(&mut self.k_t, self.line, &self.k, self.row);
     }
 
     /// Copies the gradient of the output (queries, D) of head `h`.
     #[inline(always)]
     pub(super) fn load_gradient(&mut self, h: usize, dout: &[f32]) {
-        let lines = self
-            .out
-            .chunks_exact_mut(self.row)
-            .zip(dout.chunks_exact(self.dims.embed_dim));
-        lines.for_each(|(to, from)| {
-            to[..self.width].copy_from_slice(&from[h * self.width..][..self.width])
-        });
+        let lines = self.out.chunks_exact_mut(self.row).zip(dout.chunks_exact(self.dims.embed_dim));
+        lines.for_each(|(to, from)| to[..self.width].copy_from_slice(&from[h * self.width..][..self.width]));
     }
 
     #[inline(always)]
     pub(super) fn store_out(&self, h: usize, out: &mut [f32]) {
-        self.store(
-            &self.out,
-            h,
-            out,
-            Place {
-                start: 0,
-                stride: self.dims.embed_dim,
-            },
-        );
+        self.store(&self.out, h, out, Place::new(0, self.dims.embed_dim));
     }
 
     #[inline(always)]
@@ -138,134 +116,91 @@ impl Head {
     #[inline(always)]
     fn store(&self, part: &[f32], h: usize, to: &mut [f32], Place { start, stride }: Place) {
         for (i, from) in part.chunks_exact(self.row).enumerate() {
-            to[start + i * stride + h * self.width..][..self.width]
-                .copy_from_slice(&from[..self.width]);
+            to[start + i * stride + h * self.width..][..self.width].copy_from_slice(&from[..self.width]);
         }
     }
 
-    /// The weights a of what was loaded, and f a; `number` counts heads over the batch and names the dropout's row.
-    #[inline(always)]
-    fn attend(&mut self, number: usize, dropout: Dropout) {
-        let tokens = self.dims.tokens;
-        product(&mut self.weights, self.line, &self.q, self.row, &self.k_t);
-        for line in self.weights.chunks_exact_mut(self.line) {
-            let max = line[..tokens]
-                .iter()
-                .fold(f32::NEG_INFINITY, |max, s| max.max(*s));
-            line.iter_mut().for_each(|s| *s -= max);
-        }
-        self.weights
-            .iter_mut()
-            .for_each(|s| *s = math::exp_negative(*s));
-        for line in self.weights.chunks_exact_mut(self.line) {
-            line[tokens..].fill(0.0);
-            let scale = 1.0 / line.iter().sum::<f32>();
-            line.iter_mut().for_each(|a| *a *= scale);
-        }
-        dropout.factors(number, &mut self.factors);
-        let lines = self
-            .dropped
-            .chunks_exact_mut(self.line)
-            .zip(self.weights.chunks_exact(self.line));
-        for ((dropped, weights), factors) in lines.zip(self.factors.chunks_exact(tokens)) {
-            for ((dropped, a), f) in dropped.iter_mut().zip(weights).zip(factors) {
-                *dropped = a * f;
-            }
-        }
-    }
-
-    /// `out` of what was loaded.
+    /// `out` of what was loaded; `number` counts heads over the batch, (head, token) names a row of the dropout.
     #[inline(always)]
     pub(super) fn forward(&mut self, number: usize, dropout: Dropout) {
         self.attend(number, dropout);
-        product(&mut self.out, self.row, &self.dropped, self.line, &self.v);
+        product_transposed(&mut self.out, self.row, &self.dropped, self.line, &self.v);
     }
 
     /// `dq`, `dk`, `dv` of what was loaded.
     #[inline(always)]
     pub(super) fn backward(&mut self, number: usize, dropout: Dropout) {
-        let tokens = self.dims.tokens;
         self.attend(number, dropout);
-        transpose(&mut self.v_t, self.line, &self.v, self.row);
-        product_transposed(&mut self.dv, self.row, &self.dropped, self.line, &self.out);
-        product(&mut self.scores, self.line, &self.out, self.row, &self.v_t);
-        let lines = self
-            .scores
-            .chunks_exact_mut(self.line)
-            .zip(self.weights.chunks_exact(self.line));
-        for ((da, weights), factors) in lines.zip(self.factors.chunks_exact(tokens)) {
-            for (da, f) in da.iter_mut().zip(factors) {
-                *da *= f;
-            }
-            let mean: f32 = da.iter().zip(weights).map(|(da, a)| da * a).sum();
-            for (da, a) in da.iter_mut().zip(weights) {
-                *da = a * (*da - mean);
-            }
-        }
-        product(&mut self.dq, self.row, &self.scores, self.line, &self.k);
-        product_transposed(&mut self.dk, self.row, &self.scores, self.line, &self.q);
-        let scale = 1.0 / (self.width as f32).sqrt();
-        self.dq.iter_mut().for_each(|dq| *dq *= scale);
+        product(&mut self.dv, self.row, &self.dropped, self.line, &self.out);
+        transpose(&mut self.turned, self.line, &self.out, self.row);
+        product(&mut self.scores, self.line, &self.v, self.row, &self.turned);
+        self.scores.iter_mut().zip(&self.factors).for_each(|(da, f)| *da *= f);
+        softmax_backward(&mut self.scores, &self.weights, self.line);
+        product_transposed(&mut self.dq, self.row, &self.scores, self.line, &self.k);
+        product(&mut self.dk, self.row, &self.scores, self.line, &self.q);
+        self.dq.iter_mut().for_each(|dq| *dq *= self.scale);
     }
-}
 
-/// `to` (columns, to_row) = the transpose of `from` (rows, from_row).
-#[inline(always)]
-fn transpose(to: &mut [f32], to_row: usize, from: &[f32], from_row: usize) {
-    for (i, from) in from.chunks_exact(from_row).enumerate() {
-        for (to, from) in to.chunks_exact_mut(to_row).zip(from) {
-            to[i] = *from;
+    /// The weights a of what was loaded, and f a.
+    #[inline(always)]
+    fn attend(&mut self, number: usize, dropout: Dropout) {
+        transpose(&mut self.turned, self.line, &self.q, self.row);
+        product(&mut self.weights, self.line, &self.k, self.row, &self.turned);
+        softmax(&mut self.weights, self.line);
+        for (token, factors) in self.factors.chunks_exact_mut(self.line).enumerate() {
+            dropout.factors(number * self.dims.tokens + token, factors);
+        }
+        for ((dropped, a), f) in self.dropped.iter_mut().zip(&self.weights).zip(&self.factors) {
+            *dropped = a * f;
         }
     }
 }
 
-/// out (m, n) = a (m, k) b (k, n), where `a` has rows of `a_row` >= k entries and n is a multiple of eight.
+/// Softmax down each lane of scores (tokens, line).
 #[inline(always)]
-fn product(out: &mut [f32], n: usize, a: &[f32], a_row: usize, b: &[f32]) {
-    for (out, a) in out.chunks_exact_mut(n).zip(a.chunks_exact(a_row)) {
-        row_product(out, a.iter(), b);
-    }
-}
-
-/// out (m, n) = aᵀ b of a (k, m) and b (k, n), where `a` has rows of `a_row` >= m entries and n is a multiple of eight.
-#[inline(always)]
-fn product_transposed(out: &mut [f32], n: usize, a: &[f32], a_row: usize, b: &[f32]) {
-    for (i, out) in out.chunks_exact_mut(n).enumerate() {
-        row_product(out, a[i..].iter().step_by(a_row), b);
-    }
-}
-
-/// out (n) = a (k) b (k, n), in panels of 32, 16 and 8 columns whose sums stay in registers.
-#[inline(always)]
-fn row_product<'a>(out: &mut [f32], a: impl Iterator<Item = &'a f32> + Clone, b: &[f32]) {
-    let n = out.len();
-    let mut column = 0;
-    while column + 32 <= n {
-        panel::<32>(out, column, a.clone(), b);
-        column += 32;
-    }
-    while column + 16 <= n {
-        panel::<16>(out, column, a.clone(), b);
-        column += 16;
-    }
-    while column + 8 <= n {
-        panel::<8>(out, column, a.clone(), b);
-        column += 8;
-    }
-}
-
-#[inline(always)]
-fn panel<'a, const P: usize>(
-    out: &mut [f32],
-    column: usize,
-    a: impl Iterator<Item = &'a f32>,
-    b: &[f32],
-) {
-    let mut sums = [0f32; P];
-    for (a, b) in a.zip(b.chunks_exact(out.len())) {
-        for (sum, b) in sums.iter_mut().zip(&b[column..column + P]) {
-            *sum += a * b;
+fn softmax(scores: &mut [f32], line: usize) {
+    let scores = scores.as_chunks_mut::<LANES>().0;
+    let blocks = line / LANES;
+    for block in 0..blocks {
+        let mut max = [f32::NEG_INFINITY; LANES];
+        for line in scores.chunks_exact(blocks) {
+            max = each(max, line[block], |max, s| if s > max { s } else { max });
+        }
+        let mut sum = [0f32; LANES];
+        for line in scores.chunks_exact_mut(blocks) {
+            line[block] = each(line[block], max, |s, max| math::exp_negative(s - max));
+            sum = each(sum, line[block], |sum, e| sum + e);
+        }
+        for line in scores.chunks_exact_mut(blocks) {
+            line[block] = each(line[block], sum, |e, sum| e / sum);
         }
     }
-    out[column..column + P].copy_from_slice(&sums);
+}
+
+/// From da to ds = a (da - sum(a da)), down each lane.
+#[inline(always)]
+fn softmax_backward(da: &mut [f32], a: &[f32], line: usize) {
+    let (da, a) = (da.as_chunks_mut::<LANES>().0, a.as_chunks::<LANES>().0);
+    let blocks = line / LANES;
+    for block in 0..blocks {
+        let mut sum = [0f32; LANES];
+        for (da, a) in da.chunks_exact(blocks).zip(a.chunks_exact(blocks)) {
+            let product = each(da[block], a[block], |da, a| da * a);
+            sum = each(sum, product, |sum, product| sum + product);
+        }
+        for (da, a) in da.chunks_exact_mut(blocks).zip(a.chunks_exact(blocks)) {
+            let centred = each(da[block], sum, |da, sum| da - sum);
+            da[block] = each(a[block], centred, |a, centred| a * centred);
+        }
+    }
+}
+
+/// The function of each pair of lanes.
+#[inline(always)]
+fn each(a: Block, b: Block, f: impl Fn(f32, f32) -> f32) -> Block {
+    let mut out = [0f32; LANES];
+    for lane in 0..LANES {
+        out[lane] = f(a[lane], b[lane]);
+    }
+    out
 }

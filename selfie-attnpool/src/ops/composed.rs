@@ -14,13 +14,12 @@ pub(super) fn attention(
     queries: usize,
     dropout: Dropout,
 ) -> Result<Tensor> {
-    let (batch, _, d) = x.dims3()?;
+    let (batch, tokens, d) = x.dims3()?;
     let weights = weights(x, (w, b), heads, queries)?; // (B, h, queries, T)
-    let v = split_heads(
-        &linear(x, &w.narrow(0, 2 * d, d)?, &b.narrow(0, 2 * d, d)?)?,
-        heads,
-    )?; // (B, h, T, d)
-    let out = dropout.apply(&weights, batch * heads)?.matmul(&v)?; // (B, h, queries, d)
+    let v = split_heads(&linear(x, &w.narrow(0, 2 * d, d)?, &b.narrow(0, 2 * d, d)?)?, heads)?; // (B, h, T, d)
+    // A row of the mask is a token and its columns are the queries, as in the fused kernel.
+    let weights = dropout.apply(&weights.transpose(2, 3)?.contiguous()?, batch * heads * tokens)?.transpose(2, 3)?;
+    let out = weights.contiguous()?.matmul(&v)?; // (B, h, queries, d)
     out.transpose(1, 2)?.contiguous()?.flatten_from(2) // (B, queries, D)
 }
 
@@ -28,25 +27,16 @@ pub(super) fn attention(
 fn weights(x: &Tensor, (w, b): (&Tensor, &Tensor), heads: usize, queries: usize) -> Result<Tensor> {
     let d = x.dim(2)?;
     let asking = x.narrow(1, 0, queries)?; // (B, queries, D)
-    let q = split_heads(
-        &linear(&asking, &w.narrow(0, 0, d)?, &b.narrow(0, 0, d)?)?,
-        heads,
-    )?; // (B, h, queries, d)
+    let q = split_heads(&linear(&asking, &w.narrow(0, 0, d)?, &b.narrow(0, 0, d)?)?, heads)?; // (B, h, queries, d)
     let k = split_heads(&linear(x, &w.narrow(0, d, d)?, &b.narrow(0, d, d)?)?, heads)?; // (B, h, T, d)
     let scores = (q.matmul(&k.t()?)? * (1.0 / ((d / heads) as f64).sqrt()))?; // (B, h, queries, T)
     // The maximum only guards against overflow: the softmax, and so its gradient, does not depend on it.
-    let exp = scores
-        .broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?
-        .exp()?;
+    let exp = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }
 
 /// The attention weights of the first token, without dropout and outside the graph: (B, h, T).
-pub(crate) fn attention_weights(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    heads: usize,
-) -> Result<Tensor> {
+pub(crate) fn attention_weights(x: &Tensor, (w, b): (&Tensor, &Tensor), heads: usize) -> Result<Tensor> {
     weights(&x.detach(), (&w.detach(), &b.detach()), heads, 1)?.squeeze(2) // (B, h, T)
 }
 
@@ -57,12 +47,7 @@ pub(super) fn project(x: &Tensor, w: &Tensor) -> Result<Tensor> {
 }
 
 /// x, y (B, T, D), vectors (3, D) = bias, weight and bias of the norm -> (B, T, D).
-pub(super) fn residual_norm(
-    x: &Tensor,
-    y: &Tensor,
-    vectors: &Tensor,
-    dropout: Dropout,
-) -> Result<Tensor> {
+pub(super) fn residual_norm(x: &Tensor, y: &Tensor, vectors: &Tensor, dropout: Dropout) -> Result<Tensor> {
     let (b, t, _) = x.dims3()?;
     let (bias, weight, shift) = (vectors.get(0)?, vectors.get(1)?, vectors.get(2)?); // (D) each
     let sum = (x + dropout.apply(&y.broadcast_add(&bias)?, b * t)?)?;
@@ -73,11 +58,7 @@ pub(super) fn residual_norm(
 }
 
 /// x (B, T, D), w (F, D), b (F) -> (B, T, F).
-pub(super) fn linear_gelu(
-    x: &Tensor,
-    (w, b): (&Tensor, &Tensor),
-    dropout: Dropout,
-) -> Result<Tensor> {
+pub(super) fn linear_gelu(x: &Tensor, (w, b): (&Tensor, &Tensor), dropout: Dropout) -> Result<Tensor> {
     let (batch, t, _) = x.dims3()?;
     dropout.apply(&linear(x, w, b)?.gelu_erf()?, batch * t)
 }

@@ -1,8 +1,7 @@
 //! The way between Candle tensors and slices of f32, and sums over rows.
 
-use super::math;
+use super::math::{self, vectorised};
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// The entries of a contiguous f32 argument.
@@ -43,16 +42,17 @@ pub(crate) fn rows_per_task(width: usize) -> usize {
 pub(crate) fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
     const COLUMNS: usize = 128;
     let mut sums = vec![0f32; width];
-    sums.par_chunks_mut(COLUMNS)
-        .enumerate()
-        .for_each(|(block, sums)| {
-            let start = block * COLUMNS;
-            let len = sums.len();
-            Arch::new().dispatch(|| {
+    sums.par_chunks_mut(COLUMNS).enumerate().for_each(|(block, sums)| {
+        let start = block * COLUMNS;
+        let len = sums.len();
+        vectorised(
+            #[inline(always)]
+            || {
                 for row in data.chunks_exact(width) {
                     math::add_to(sums, &row[start..start + len]);
                 }
-            });
-        });
+            },
+        );
+    });
     sums
 }

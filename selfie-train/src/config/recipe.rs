@@ -21,7 +21,8 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] for a number that JSON cannot hold.
     pub fn recipe(&self) -> Result<Value> {
-        let mut recipe = serde_json::to_value(self).map_err(|error| Error::config("configuration", error.to_string()))?;
+        let mut recipe =
+            serde_json::to_value(self).map_err(|error| Error::config("configuration", error.to_string()))?;
         for key in CARRYING_OUT.into_iter().chain(["finetune"]) {
             let (section, name) = key.split_once('.').unwrap_or(("", key));
             let keys = if section.is_empty() { Some(&mut recipe) } else { recipe.get_mut(section) };
@@ -42,7 +43,10 @@ pub fn recipe_changes(was: &Value, is: &Value) -> Vec<String> {
     keys.sort();
     keys.dedup();
     let find = |among: &[(String, Value)], key: &str| {
-        among.iter().find(|(known, _)| known == key).map_or_else(|| "nothing".to_owned(), |(_, value)| value.to_string())
+        among
+            .iter()
+            .find(|(known, _)| known == key)
+            .map_or_else(|| "nothing".to_owned(), |(_, value)| value.to_string())
     };
     let change = |key: &&String| {
         let (was, is) = (find(&was, key), find(&is, key));
@@ -54,7 +58,8 @@ pub fn recipe_changes(was: &Value, is: &Value) -> Vec<String> {
 /// `section.key` and value of everything in a recipe.
 fn flat(recipe: &Value) -> Vec<(String, Value)> {
     let sections = recipe.as_object().into_iter().flatten();
-    let keys = sections.flat_map(|(section, keys)| keys.as_object().into_iter().flatten().map(move |key| (section, key)));
+    let keys =
+        sections.flat_map(|(section, keys)| keys.as_object().into_iter().flatten().map(move |key| (section, key)));
     keys.map(|(section, (key, value))| (format!("{section}.{key}"), value.clone())).collect()
 }
 

@@ -144,7 +144,9 @@ fn values_of(text: &str, source: &str) -> Result<Vec<Override>> {
     let mut values = Vec::new();
     for (section, value) in table {
         match value {
-            Value::Table(keys) => values.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value))),
+            Value::Table(keys) => {
+                values.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)))
+            }
             value => values.push((section, value)),
         }
     }

@@ -1,4 +1,5 @@
-//! The sections that belong to this crate: `[optim]`, `[schedule]`, `[run]`, `[finetune]`. Defaults are the paper's CIFAR-10 run.
+//! The sections that belong to this crate: `[optim]`, `[schedule]`, `[run]`. Defaults are the paper's
+//! CIFAR-10 run (arXiv 1906.02940, section 4.1); it does not print the rate.
 
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +115,8 @@ pub struct RunSettings {
     pub steps: u64,
     /// Images an update.
     pub batch_size: usize,
-    /// Images that go through the model at once; gradients are summed up to the batch. 0 = the whole batch.
+    /// Images that go through the model at once, at most; the gradients of a batch's equal parts are summed. 0 = the
+    /// whole batch. Batch norm's statistics are those of a part.
     pub micro_batch_size: usize,
     /// Steps between two lines of metrics.
     pub log_every: u64,
@@ -154,106 +156,45 @@ impl RunSettings {
         at_least_one("run.steps", self.steps)?;
         at_least_one("run.log_every", self.log_every)?;
         at_least_one("run.eval_masks", self.eval_masks as u64)?;
-        batch("run", self.batch_size, self.micro_batch_size)
+        at_least_one("run.batch_size", self.batch_size as u64)
     }
 
-    /// Images that go through the model at once.
+    /// Images that go through the model at once: the batch in as few parts as `micro_batch_size` allows, of equal size
+    /// (the last may have a few less).
+    ///
+    /// ```
+    /// use selfie_train::RunSettings;
+    /// let run = RunSettings { batch_size: 100, micro_batch_size: 64, ..Default::default() };
+    /// assert_eq!(run.micro_batch(), 50);
+    /// ```
     #[must_use]
     pub fn micro_batch(&self) -> usize {
-        if self.micro_batch_size == 0 { self.batch_size } else { self.micro_batch_size }
-    }
-}
-
-/// `[finetune]`: what fine-tuning changes; optimiser, decay of the rate and seed are those of `[optim]`, `[schedule]` and `[run]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FinetuneConfig {
-    /// How many labels: `"5%"` of each class, or `"400/class"`.
-    pub labels: String,
-    /// Updates of the weights.
-    pub steps: u64,
-    /// Images an update.
-    pub batch_size: usize,
-    /// Images that go through the network at once; 0 = the whole batch.
-    pub micro_batch_size: usize,
-    /// The base learning rate.
-    pub lr: f64,
-    /// Weight decay, on kernels and matrices only.
-    pub weight_decay: f64,
-    /// Probability that is taken from the true class and spread over all.
-    pub label_smoothing: f64,
-    /// Steps of linear warm-up; 0 = min(100, steps / 10).
-    pub warmup_steps: u64,
-    /// Steps between two lines of metrics.
-    pub log_every: u64,
-    /// Steps between two evaluations; 0 = only at the end.
-    pub eval_every: u64,
-    /// Whether training images are cropped and flipped at random.
-    pub augment: bool,
-}
-
-impl Default for FinetuneConfig {
-    fn default() -> Self {
-        Self {
-            labels: "100%".to_owned(),
-            steps: 4000,
-            batch_size: 128,
-            micro_batch_size: 0,
-            lr: 0.05,
-            weight_decay: 1e-4,
-            label_smoothing: 0.0,
-            warmup_steps: 0,
-            log_every: 50,
-            eval_every: 0,
-            augment: true,
+        match self.micro_batch_size {
+            0 => self.batch_size,
+            most => self.batch_size.div_ceil(self.batch_size.div_ceil(most)),
         }
     }
 }
 
-impl FinetuneConfig {
-    pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("finetune.steps", self.steps)?;
-        at_least_one("finetune.log_every", self.log_every)?;
-        batch("finetune", self.batch_size, self.micro_batch_size)?;
-        positive("finetune.lr", self.lr)?;
-        not_negative("finetune.weight_decay", self.weight_decay)?;
-        fraction("finetune.label_smoothing", self.label_smoothing)?;
-        if self.warmup_steps > self.steps {
-            let reason = format!("met {}, expected at most finetune.steps = {}", self.warmup_steps, self.steps);
-            return Err(Error::config("finetune.warmup_steps", reason));
-        }
-        Ok(())
-    }
-}
-
-fn batch(section: &str, batch_size: usize, micro_batch_size: usize) -> Result<()> {
-    at_least_one(&format!("{section}.batch_size"), batch_size as u64)?;
-    if micro_batch_size != 0 && (micro_batch_size > batch_size || batch_size % micro_batch_size != 0) {
-        let reason = format!("met {micro_batch_size}, expected 0 (the whole batch) or a divisor of {section}.batch_size = {batch_size}");
-        return Err(Error::config(format!("{section}.micro_batch_size"), reason));
-    }
-    Ok(())
-}
-
-fn at_least_one(field: &str, value: u64) -> Result<()> {
+pub(super) fn at_least_one(field: &str, value: u64) -> Result<()> {
     if value == 0 { Err(Error::config(field, "met 0, expected at least 1")) } else { Ok(()) }
 }
 
-fn positive(field: &str, value: f64) -> Result<()> {
+pub(super) fn positive(field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
     Err(Error::config(field, format!("met {value}, expected a number above 0")))
 }
 
-fn not_negative(field: &str, value: f64) -> Result<()> {
+pub(super) fn not_negative(field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {
         return Ok(());
     }
     Err(Error::config(field, format!("met {value}, expected 0 or more")))
 }
 
-fn fraction(field: &str, value: f64) -> Result<()> {
+pub(super) fn fraction(field: &str, value: f64) -> Result<()> {
     if (0.0..1.0).contains(&value) {
         return Ok(());
     }

@@ -13,27 +13,11 @@ const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
 const RECORD: usize = 1 + CHANNELS * PLANE;
 
-const TRAIN_FILES: [&str; 5] = [
-    "data_batch_1.bin",
-    "data_batch_2.bin",
-    "data_batch_3.bin",
-    "data_batch_4.bin",
-    "data_batch_5.bin",
-];
+const TRAIN_FILES: [&str; 5] =
+    ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const TEST_FILE: &str = "test_batch.bin";
 
-const CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// One split of CIFAR-10.
 pub(super) struct Cifar {
@@ -45,9 +29,7 @@ impl Cifar {
     /// The folder of the binaries: `dir`, or `cifar-10-batches-bin` in it.
     pub(super) fn find(dir: &Path) -> Option<PathBuf> {
         let candidates = [dir.to_path_buf(), dir.join("cifar-10-batches-bin")];
-        candidates
-            .into_iter()
-            .find(|d| d.join(TRAIN_FILES[0]).is_file())
+        candidates.into_iter().find(|d| d.join(TRAIN_FILES[0]).is_file())
     }
 
     /// Whether the test batch is there.

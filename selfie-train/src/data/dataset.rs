@@ -41,14 +41,8 @@ impl Dataset {
 
     /// All images of a source.
     pub(super) fn from_opened(given: &str, opened: Opened) -> Self {
-        let inner = Inner {
-            given: given.to_string(),
-            opened,
-        };
-        Self {
-            inner: Arc::new(inner),
-            view: None,
-        }
+        let inner = Inner { given: given.to_string(), opened };
+        Self { inner: Arc::new(inner), view: None }
     }
 
     /// A data set of images in memory, named by their numbers. `labels` is empty or has one entry per image.
@@ -61,19 +55,13 @@ impl Dataset {
         }
         if !labels.is_empty() && labels.len() != images.len() {
             let reason = format!("{} of {} images", labels.len(), images.len());
-            return Err(DataError::config(
-                "labels",
-                format!("{reason}, expected one each or none"),
-            ));
+            return Err(DataError::config("labels", format!("{reason}, expected one each or none")));
         }
         if let Some(label) = labels.iter().find(|&&l| l as usize >= classes.len()) {
             let reason = format!("{label}, expected below the {} classes", classes.len());
             return Err(DataError::config("labels", reason));
         }
-        let memory = Memory {
-            images,
-            labels: labels.to_vec(),
-        };
+        let memory = Memory { images, labels: labels.to_vec() };
         let opened = Opened {
             source: Box::new(memory),
             classes: classes.iter().map(ToString::to_string).collect(),
@@ -84,9 +72,7 @@ impl Dataset {
 
     /// Number of images; a [`Dataset::select`]ion may be empty.
     pub fn len(&self) -> usize {
-        self.view
-            .as_ref()
-            .map_or(self.source().len(), |view| view.len())
+        self.view.as_ref().map_or(self.source().len(), |view| view.len())
     }
 
     /// Whether there is no image.
@@ -134,10 +120,7 @@ impl Dataset {
             let reason = format!("{i}, expected below the {} images", self.len());
             return Err(DataError::config("indices", reason));
         }
-        Ok(Self {
-            inner: Arc::clone(&self.inner),
-            view: Some(indices.iter().map(|&i| self.at(i)).collect()),
-        })
+        Ok(Self { inner: Arc::clone(&self.inner), view: Some(indices.iter().map(|&i| self.at(i)).collect()) })
     }
 
     /// Whether the data that this was opened from have a test split.

@@ -105,25 +105,16 @@ impl DataError {
 
     /// An image that cannot be decoded.
     pub(super) fn image(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::Image {
-            path: path.as_ref().to_path_buf(),
-            reason: reason.to_string(),
-        }
+        Self::Image { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
     }
 
     /// A file of the wrong format.
     pub(super) fn format(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
-        Self::Format {
-            path: path.as_ref().to_path_buf(),
-            reason: reason.into(),
-        }
+        Self::Format { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
     /// A setting out of its range.
     pub(super) fn config(field: &'static str, reason: impl Into<String>) -> Self {
-        Self::Config {
-            field,
-            reason: reason.into(),
-        }
+        Self::Config { field, reason: reason.into() }
     }
 }

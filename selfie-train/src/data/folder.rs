@@ -35,10 +35,7 @@ impl Splits {
     /// Looks at the first two levels of `root`.
     pub(super) fn find(root: &Path) -> DataResult<Self> {
         let dirs = subfolders(root)?;
-        let named = |name: &str| {
-            dirs.iter()
-                .find(|d| file_name(d).eq_ignore_ascii_case(name))
-        };
+        let named = |name: &str| dirs.iter().find(|d| file_name(d).eq_ignore_ascii_case(name));
         let test = TEST_NAMES.iter().find_map(|name| named(name)).cloned();
         let (train, test) = match named("train") {
             Some(train) if test.is_some() || dirs.len() == 1 => (train.clone(), test),
@@ -54,11 +51,7 @@ impl Splits {
             }
         }
         let classes = classes.into_iter().collect();
-        Ok(Self {
-            train,
-            test,
-            classes,
-        })
+        Ok(Self { train, test, classes })
     }
 }
 
@@ -86,24 +79,16 @@ impl Folder {
             });
         }
         files.sort_unstable();
-        let depth = split
-            .strip_prefix(root)
-            .map_or(0, |p| p.components().count());
+        let depth = split.strip_prefix(root).map_or(0, |p| p.components().count());
         let label = |file: &Path| {
             let mut below = file.components().skip(depth);
             let class = below.next().map(|c| c.as_os_str().to_string_lossy());
             below.next()?; // the first level is the file itself
-            let found = splits
-                .classes
-                .binary_search_by(|c| Some(c.as_str()).cmp(&class.as_deref()));
+            let found = splits.classes.binary_search_by(|c| Some(c.as_str()).cmp(&class.as_deref()));
             u32::try_from(found.ok()?).ok()
         };
         let labels = files.iter().map(|f| label(f).unwrap_or(NO_LABEL)).collect();
-        Ok(Self {
-            root: root.to_path_buf(),
-            files,
-            labels,
-        })
+        Ok(Self { root: root.to_path_buf(), files, labels })
     }
 }
 
@@ -118,10 +103,7 @@ impl Source for Folder {
 
     fn name(&self, i: usize) -> String {
         let parts = self.files[i].components().map(Component::as_os_str);
-        parts
-            .map(|part| part.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join("/")
+        parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
     }
 
     fn load(&self, i: usize) -> DataResult<Image8> {
@@ -169,15 +151,11 @@ fn subfolders(dir: &Path) -> DataResult<Vec<PathBuf>> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn is_image(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 
 use super::dataset::Dataset;
 use super::error::{DataError, DataResult};
+use crate::seed::hash_name;
 
 impl Dataset {
     /// Cuts off about `fraction` of the images; returns the rest and the held-out ones, both in the order of this set.
@@ -18,9 +19,7 @@ impl Dataset {
             let reason = format!("{fraction}, expected a share in [0, 1)");
             return Err(DataError::config("data.holdout", reason));
         }
-        let mut hashes: Vec<(f64, usize)> = (0..self.len())
-            .map(|i| (unit_hash(&self.name(i)), i))
-            .collect();
+        let mut hashes: Vec<(f64, usize)> = (0..self.len()).map(|i| (unit_hash(&self.name(i)), i)).collect();
         hashes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut count = hashes.partition_point(|(hash, _)| *hash < fraction);
         if fraction > 0.0 && self.len() > 1 {
@@ -38,13 +37,7 @@ impl Dataset {
 
 /// A hash of `name` in [0, 1).
 fn unit_hash(name: &str) -> f64 {
-    (mix(fnv1a(name.as_bytes())) >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// FNV-1a, 64 bits (RFC 9923).
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    (mix(hash_name(name)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// MurmurHash3's finaliser: FNV's last bytes hardly reach the high bits, which a threshold reads.
@@ -57,14 +50,6 @@ fn mix(mut hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hash_is_fnv1a() {
-        // Test vectors of the specification.
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn numbered_names_are_spread_evenly() {

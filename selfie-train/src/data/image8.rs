@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::error::{DataError, DataResult};
 
@@ -33,20 +33,13 @@ impl Image8 {
     /// # Errors
     /// [`DataError::Config`] if a side is zero or `pixels` is not `height * width * 3` long.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> DataResult<Self> {
-        let expected = width
-            .checked_mul(height)
-            .and_then(|n| n.checked_mul(CHANNELS));
+        let expected = width.checked_mul(height).and_then(|n| n.checked_mul(CHANNELS));
         if pixels.is_empty() || expected != Some(pixels.len()) {
             let length = pixels.len();
-            let reason =
-                format!("{width} x {height} with {length} bytes, expected H x W x 3 bytes");
+            let reason = format!("{width} x {height} with {length} bytes, expected H x W x 3 bytes");
             return Err(DataError::config("image", reason));
         }
-        Ok(Self {
-            width,
-            height,
-            pixels,
-        })
+        Ok(Self { width, height, pixels })
     }
 
     /// Decodes the bytes of a file. The content decides the format, not the name; an EXIF orientation is applied, gray
@@ -56,18 +49,17 @@ impl Image8 {
     /// [`DataError::Image`] with `path` and the decoder's reason.
     pub fn decode(bytes: &[u8], path: impl AsRef<Path>) -> DataResult<Self> {
         let fail = |reason: &dyn std::fmt::Display| DataError::image(&path, reason);
-        let reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|e| fail(&e))?;
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| fail(&e))?;
         if reader.format().is_none() {
             return Err(fail(&"its content is neither JPEG nor PNG"));
+        }
+        if reader.format() == Some(ImageFormat::Jpeg) && is_cut_off(bytes) {
+            return Err(fail(&"the JPEG is cut off: it has no end marker"));
         }
         let mut decoder = reader.into_decoder().map_err(|e| fail(&e))?;
         // A file that declares more than 512 MiB of pixels is refused before anything is allocated.
         let mut limits = Limits::default();
-        limits
-            .reserve(decoder.total_bytes())
-            .map_err(|e| fail(&e))?;
+        limits.reserve(decoder.total_bytes()).map_err(|e| fail(&e))?;
         let orientation = decoder.orientation().map_err(|e| fail(&e))?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(|e| fail(&e))?;
         image.apply_orientation(orientation);
@@ -121,6 +113,15 @@ impl Image8 {
     }
 }
 
+/// Whether the last scan of a JPEG is not followed by the end of the image. The decoder would fill what is missing with
+/// gray and say nothing. Inside a scan the two markers cannot occur, and a thumbnail's stand before it.
+fn is_cut_off(jpeg: &[u8]) -> bool {
+    const SCAN: [u8; 2] = [0xff, 0xda];
+    const END: [u8; 2] = [0xff, 0xd9];
+    let last = jpeg.windows(2).rev().find(|m| *m == SCAN || *m == END);
+    last.is_none_or(|marker| marker != END)
+}
+
 impl std::fmt::Debug for Image8 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Image8({} x {})", self.width, self.height)
@@ -131,7 +132,7 @@ impl std::fmt::Debug for Image8 {
 mod tests {
     use super::*;
 
-    fn encoded(image: DynamicImage, format: image::ImageFormat) -> Vec<u8> {
+    fn encoded(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
@@ -141,7 +142,7 @@ mod tests {
     fn a_png_comes_back_exactly_and_its_name_does_not_matter() {
         let pixels = vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
         let image = image::RgbImage::from_raw(2, 2, pixels.clone()).unwrap();
-        let bytes = encoded(image.into(), image::ImageFormat::Png);
+        let bytes = encoded(image.into(), ImageFormat::Png);
         let back = Image8::decode(&bytes, "named.jpg").unwrap();
         assert_eq!(back, Image8::new(2, 2, pixels).unwrap());
     }
@@ -149,16 +150,15 @@ mod tests {
     #[test]
     fn gray_is_spread_over_three_channels() {
         let gray = image::GrayImage::from_raw(1, 2, vec![7, 200]).unwrap();
-        let back = Image8::decode(&encoded(gray.into(), image::ImageFormat::Png), "g").unwrap();
+        let back = Image8::decode(&encoded(gray.into(), ImageFormat::Png), "g").unwrap();
         assert_eq!(back.pixels(), [7, 7, 7, 200, 200, 200]);
     }
 
     #[test]
     fn an_exif_orientation_is_applied() {
         // 2 x 1: black, white. Orientation 6 turns it a quarter clockwise: 1 x 2, black above white.
-        let image =
-            image::GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 0 } else { 255 }]));
-        let jpeg = encoded(image.into(), image::ImageFormat::Jpeg);
+        let image = image::GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 0 } else { 255 }]));
+        let jpeg = encoded(image.into(), ImageFormat::Jpeg);
         let mut exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
         exif.extend(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"); // tag 0x112, one short: 6
         let bytes = [&jpeg[..2], &exif, &jpeg[2..]].concat();
@@ -170,16 +170,13 @@ mod tests {
     #[test]
     fn a_bad_file_is_named_with_the_reason() {
         let text = Image8::decode(b"hello", "a/b.jpg").unwrap_err().to_string();
-        assert!(
-            text.contains("a/b.jpg") && text.contains("neither JPEG nor PNG"),
-            "{text}"
-        );
-        let image = image::GrayImage::from_pixel(64, 64, image::Luma([9]));
-        let png = encoded(image.into(), image::ImageFormat::Png);
-        let text = Image8::decode(&png[..png.len() / 2], "cut.png")
-            .unwrap_err()
-            .to_string();
-        assert!(text.contains("cut.png"), "{text}");
+        assert!(text.contains("a/b.jpg") && text.contains("neither JPEG nor PNG"), "{text}");
+        let image = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([(x * y) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+            let bytes = encoded(image.clone().into(), format);
+            let text = Image8::decode(&bytes[..bytes.len() / 2], "cut.x").unwrap_err().to_string();
+            assert!(text.contains("cut.x"), "{text}");
+        }
     }
 
     #[test]

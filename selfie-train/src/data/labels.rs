@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
+use super::draw::shuffle;
 use super::error::{DataError, DataResult};
-use super::stream::{LABELS, shuffle, stream};
+use crate::seed::{Purpose, stream};
 
 /// How many labelled images a run may use.
 ///
@@ -32,23 +33,17 @@ impl FromStr for LabelBudget {
 
     fn from_str(text: &str) -> DataResult<Self> {
         let fail = || {
-            let reason = format!(
-                "{text:?}, expected a share such as \"5%\" (above 0, up to 100) or \"400/class\""
-            );
+            let reason = format!("{text:?}, expected a share such as \"5%\" (above 0, up to 100) or \"400/class\"");
             DataError::config("labels", reason)
         };
         let trimmed = text.trim();
         if let Some(percent) = trimmed.strip_suffix('%') {
             let percent: f64 = percent.trim_end().parse().map_err(|_| fail())?;
             let in_range = percent > 0.0 && percent <= 100.0;
-            in_range
-                .then_some(Self::Fraction(percent / 100.0))
-                .ok_or_else(fail)
+            in_range.then_some(Self::Fraction(percent / 100.0)).ok_or_else(fail)
         } else if let Some(count) = trimmed.strip_suffix("/class") {
             let count: usize = count.trim_end().parse().map_err(|_| fail())?;
-            (count > 0)
-                .then_some(Self::PerClass(count))
-                .ok_or_else(fail)
+            (count > 0).then_some(Self::PerClass(count)).ok_or_else(fail)
         } else {
             Err(fail())
         }
@@ -84,9 +79,7 @@ impl LabelBudget {
     fn count(self, available: usize) -> usize {
         match self {
             // The small term keeps 0.07 * 100 = 7.000000000000001 from becoming 8.
-            Self::Fraction(share) => {
-                ((share * available as f64 - 1e-9).ceil() as usize).clamp(1, available)
-            }
+            Self::Fraction(share) => ((share * available as f64 - 1e-9).ceil() as usize).clamp(1, available),
             Self::PerClass(count) => count,
         }
     }
@@ -122,19 +115,14 @@ pub fn label_subset(dataset: &Dataset, budget: LabelBudget, seed: u64) -> DataRe
         let count = budget.count(members.len());
         if count > members.len() {
             let name = &dataset.classes()[class];
-            let reason = format!(
-                "{budget}, but class {name} has only {} images",
-                members.len()
-            );
+            let reason = format!("{budget}, but class {name} has only {} images", members.len());
             return Err(DataError::config("labels", reason));
         }
-        shuffle(members, &mut stream(seed, LABELS, class as u64, 0));
+        shuffle(members, &mut stream(seed, Purpose::LabelSubset, class as u64, 0));
         chosen.extend_from_slice(&members[..count]);
     }
     if chosen.is_empty() {
-        return Err(DataError::NoLabels {
-            given: dataset.given().to_string(),
-        });
+        return Err(DataError::NoLabels { given: dataset.given().to_string() });
     }
     chosen.sort_unstable();
     dataset.select(&chosen)
@@ -149,40 +137,21 @@ mod tests {
         for text in ["5%", "8%", "7%", "0.5%", "12.5%", "100%", "400/class"] {
             assert_eq!(text.parse::<LabelBudget>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "7 %".parse::<LabelBudget>().unwrap(),
-            LabelBudget::Fraction(0.07)
-        );
+        assert_eq!("7 %".parse::<LabelBudget>().unwrap(), LabelBudget::Fraction(0.07));
     }
 
     #[test]
     fn what_is_no_budget_is_refused_with_the_two_forms() {
-        for text in [
-            "", "5", "0.05", "0%", "-5%", "101%", "NaN%", "inf%", "0/class", "x/class", "5/klass",
-        ] {
+        for text in ["", "5", "0.05", "0%", "-5%", "101%", "NaN%", "inf%", "0/class", "x/class", "5/klass"] {
             let error = text.parse::<LabelBudget>().unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("{text:?}")) && error.contains("400/class"),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{text:?}")) && error.contains("400/class"), "{error}");
         }
     }
 
     #[test]
     fn shares_are_rounded_up_but_not_by_rounding_errors() {
         let count = |share, n| LabelBudget::Fraction(share).count(n);
-        assert_eq!(
-            (count(0.05, 5000), count(0.07, 100), count(0.08, 5000)),
-            (250, 7, 400)
-        );
-        assert_eq!(
-            (
-                count(0.05, 16),
-                count(0.2, 16),
-                count(0.001, 3),
-                count(1.0, 9)
-            ),
-            (1, 4, 1, 9)
-        );
+        assert_eq!((count(0.05, 5000), count(0.07, 100), count(0.08, 5000)), (250, 7, 400));
+        assert_eq!((count(0.05, 16), count(0.2, 16), count(0.001, 3), count(1.0, 9)), (1, 4, 1, 9));
     }
 }

@@ -73,14 +73,7 @@ impl Loader {
         config: LoaderConfig,
         device: &Device,
     ) -> DataResult<Self> {
-        Self::start(
-            dataset,
-            transform,
-            normalise,
-            config,
-            device,
-            Order::shuffled,
-        )
+        Self::start(dataset, transform, normalise, config, device, Order::shuffled)
     }
 
     /// Starts to prepare all images of `dataset` once, in its order, for evaluation; the last batch may be short.
@@ -95,16 +88,9 @@ impl Loader {
         workers: usize,
         device: &Device,
     ) -> DataResult<Self> {
-        let config = LoaderConfig {
-            batch_size,
-            workers,
-            seed: 0,
-            start_position: 0,
-            end_position: Some(dataset.len() as u64),
-        };
-        Self::start(dataset, transform, normalise, config, device, |len, _| {
-            Order::sequential(len)
-        })
+        let config =
+            LoaderConfig { batch_size, workers, seed: 0, start_position: 0, end_position: Some(dataset.len() as u64) };
+        Self::start(dataset, transform, normalise, config, device, |len, _| Order::sequential(len))
     }
 
     fn start(
@@ -119,11 +105,9 @@ impl Loader {
             let reason = format!("{} images, expected 1 to {}", dataset.len(), u32::MAX);
             return Err(DataError::config("data.source", reason));
         }
-        for (field, value) in [
-            ("batch_size", config.batch_size),
-            ("data.workers", config.workers),
-            ("image_size", transform.size()),
-        ] {
+        for (field, value) in
+            [("batch_size", config.batch_size), ("data.workers", config.workers), ("image_size", transform.size())]
+        {
             if value == 0 {
                 return Err(DataError::config(field, "0, expected at least 1"));
             }
@@ -131,12 +115,7 @@ impl Loader {
         let order = order(dataset.len(), config.seed);
         let workers = config.workers;
         let size = transform.size();
-        let plan = Plan {
-            dataset,
-            transform,
-            normalise,
-            config,
-        };
+        let plan = Plan { dataset, transform, normalise, config };
         // Threads that could be started are joined by Drop if a later one fails.
         let mut loader = Self {
             queue: Arc::new(Queue::new(plan, order)),
@@ -148,9 +127,7 @@ impl Loader {
         for i in 0..workers {
             let queue = Arc::clone(&loader.queue);
             let thread = std::thread::Builder::new().name(format!("selfie-loader-{i}"));
-            let worker = thread
-                .spawn(move || queue.work())
-                .map_err(DataError::Thread)?;
+            let worker = thread.spawn(move || queue.work()).map_err(DataError::Thread)?;
             loader.workers.push(worker);
         }
         Ok(loader)
@@ -161,10 +138,7 @@ impl Loader {
     /// # Errors
     /// The error of the first image of the batch that could not be loaded, with its file. The call after it goes on with the
     /// batch that follows.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "`loader.next()?` reads better than a transposed iterator item"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "`loader.next()?` reads better than a transposed iterator item")]
     pub fn next(&mut self) -> DataResult<Option<Batch>> {
         let start = Instant::now();
         let filled = self.queue.take();
@@ -221,22 +195,11 @@ mod tests {
     }
 
     fn loader(loaded: &Arc<AtomicUsize>, batch_size: usize) -> Loader {
-        let opened = Opened {
-            source: Box::new(Counted(Arc::clone(loaded))),
-            classes: Vec::new(),
-            has_test_split: false,
-        };
+        let opened =
+            Opened { source: Box::new(Counted(Arc::clone(loaded))), classes: Vec::new(), has_test_split: false };
         let data = Dataset::from_opened("counted", opened);
         let normalise = Normalise::new(&[0.5; 3], &[0.5; 3]).unwrap();
-        Loader::once(
-            data,
-            Transform::eval(1),
-            normalise,
-            batch_size,
-            2,
-            &Device::Cpu,
-        )
-        .unwrap()
+        Loader::once(data, Transform::eval(1), normalise, batch_size, 2, &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -255,10 +218,7 @@ mod tests {
         let mut loader = loader(&Arc::default(), 3);
         assert_eq!(loader.next().unwrap().unwrap().len(), 3);
         let error = loader.next().unwrap_err().to_string();
-        assert!(
-            error.contains("image 4") && error.contains("panicked"),
-            "{error}"
-        );
+        assert!(error.contains("image 4") && error.contains("panicked"), "{error}");
         assert_eq!(loader.next().unwrap().unwrap().indices, [6, 7, 8]);
     }
 }

@@ -31,11 +31,7 @@ impl Normalise {
         let std = per_channel("data.std", std, |s| s.is_finite() && s > 0.0, "above 0")?;
         let entry = |c: usize, byte: usize| (byte as f32 / 255.0 - mean[c]) / std[c];
         let tables = std::array::from_fn(|c| std::array::from_fn(|byte| entry(c, byte)));
-        Ok(Self {
-            mean,
-            std,
-            tables: Box::new(tables),
-        })
+        Ok(Self { mean, std, tables: Box::new(tables) })
     }
 
     /// Mean per channel.
@@ -73,18 +69,12 @@ fn per_channel(
     expected: &str,
 ) -> DataResult<[f32; CHANNELS]> {
     let array: [f32; CHANNELS] = values.try_into().map_err(|_| {
-        let reason = format!(
-            "{} numbers, expected one for each of {CHANNELS} channels",
-            values.len()
-        );
+        let reason = format!("{} numbers, expected one for each of {CHANNELS} channels", values.len());
         DataError::config(field, reason)
     })?;
     match array.iter().find(|&&v| !valid(v)) {
         None => Ok(array),
-        Some(v) => Err(DataError::config(
-            field,
-            format!("{v}, expected {expected}"),
-        )),
+        Some(v) => Err(DataError::config(field, format!("{v}, expected {expected}"))),
     }
 }
 
@@ -99,10 +89,7 @@ fn per_channel(
 pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f32>, Vec<f32>)> {
     let count = dataset.len().min(max_images);
     if count == 0 {
-        return Err(DataError::config(
-            "data.source",
-            "no images to measure mean and deviation from",
-        ));
+        return Err(DataError::config("data.source", "no images to measure mean and deviation from"));
     }
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
     let histograms = std::thread::scope(|scope| {
@@ -115,17 +102,12 @@ pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f3
                 Ok(histogram)
             }
         };
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(part(thread)))
-            .collect();
+        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(part(thread))).collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, DataResult<Histogram>>| {
             let panicked = |_| DataError::config("data.source", "an image decoder panicked");
             worker.join().map_err(panicked)?
         };
-        workers
-            .into_iter()
-            .map(join)
-            .collect::<DataResult<Vec<_>>>()
+        workers.into_iter().map(join).collect::<DataResult<Vec<_>>>()
     })?;
     let mut total = Histogram::default();
     for histogram in &histograms {
@@ -154,12 +136,7 @@ impl Histogram {
     }
 
     fn merge(&mut self, other: &Self) {
-        for (to, from) in self
-            .0
-            .as_flattened_mut()
-            .iter_mut()
-            .zip(other.0.as_flattened())
-        {
+        for (to, from) in self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened()) {
             *to += from;
         }
     }
@@ -167,17 +144,12 @@ impl Histogram {
     fn mean_and_std(&self, channel: usize) -> (f32, f32) {
         let moment = |power: i32| -> f64 {
             let counts = self.0[channel].iter().enumerate();
-            counts
-                .map(|(byte, &n)| n as f64 * (byte as f64 / 255.0).powi(power))
-                .sum()
+            counts.map(|(byte, &n)| n as f64 * (byte as f64 / 255.0).powi(power)).sum()
         };
         let pixels = moment(0);
         let mean = moment(1) / pixels;
         let variance = moment(2) / pixels - mean * mean;
-        (
-            mean as f32,
-            variance.max(0.0).sqrt().max(1.0 / 255.0) as f32,
-        )
+        (mean as f32, variance.max(0.0).sqrt().max(1.0 / 255.0) as f32)
     }
 }
 
@@ -196,10 +168,8 @@ mod tests {
 
     #[test]
     fn stats_are_those_of_all_pixels() {
-        let images = vec![
-            Image8::new(1, 1, vec![0, 100, 255]).unwrap(),
-            Image8::new(3, 1, [255, 100, 255].repeat(3)).unwrap(),
-        ];
+        let images =
+            vec![Image8::new(1, 1, vec![0, 100, 255]).unwrap(), Image8::new(3, 1, [255, 100, 255].repeat(3)).unwrap()];
         let data = Dataset::from_images(images, &[], &[]).unwrap();
         let (mean, std) = channel_stats(&data, 10).unwrap();
         assert_eq!(mean, [0.75, 100.0 / 255.0, 1.0]);

@@ -4,7 +4,8 @@
 //! Position p belongs to epoch `p / len`. Each epoch is a permutation of all images, drawn from its own stream; batches run
 //! across the border between two epochs.
 
-use super::stream::{ORDER, shuffle, stream};
+use super::draw::shuffle;
+use crate::seed::{Purpose, stream};
 
 /// The order of a data set's images, for ever. Keeps the permutation of the epoch that was asked for last.
 pub(super) struct Order {
@@ -25,20 +26,12 @@ pub(super) struct Place {
 impl Order {
     /// A fresh permutation for every epoch. `len` is at least 1.
     pub(super) fn shuffled(len: usize, seed: u64) -> Self {
-        Self {
-            seed: Some(seed),
-            ..Self::sequential(len)
-        }
+        Self { seed: Some(seed), ..Self::sequential(len) }
     }
 
     /// The images as they stand. `len` is at least 1.
     pub(super) fn sequential(len: usize) -> Self {
-        Self {
-            len,
-            seed: None,
-            epoch: 0,
-            permutation: Vec::new(),
-        }
+        Self { len, seed: None, epoch: 0, permutation: Vec::new() }
     }
 
     /// The image at `position`.
@@ -52,7 +45,7 @@ impl Order {
             self.epoch = epoch;
             self.permutation.clear();
             self.permutation.extend(0..self.len as u32);
-            shuffle(&mut self.permutation, &mut stream(seed, ORDER, epoch, 0));
+            shuffle(&mut self.permutation, &mut stream(seed, Purpose::ImageOrder, epoch, 0));
         }
         let index = self.permutation[rank] as usize;
         Place { epoch, index }
@@ -68,9 +61,7 @@ mod tests {
         let mut order = Order::shuffled(50, 3);
         let mut seen = Vec::new();
         for epoch in 0..4 {
-            let places: Vec<_> = (epoch * 50..(epoch + 1) * 50)
-                .map(|p| order.at(p))
-                .collect();
+            let places: Vec<_> = (epoch * 50..(epoch + 1) * 50).map(|p| order.at(p)).collect();
             assert!(places.iter().all(|p| p.epoch == epoch));
             let indices: Vec<_> = places.iter().map(|p| p.index).collect();
             let mut sorted = indices.clone();
@@ -88,20 +79,13 @@ mod tests {
         for p in [39, 0, 13, 14, 6, 7] {
             assert_eq!(Order::shuffled(7, 9).at(p as u64), straight[p]);
         }
-        assert_ne!(
-            straight[0..7],
-            (0..7)
-                .map(|p| Order::shuffled(7, 10).at(p))
-                .collect::<Vec<_>>()
-        );
+        assert_ne!(straight[0..7], (0..7).map(|p| Order::shuffled(7, 10).at(p)).collect::<Vec<_>>());
     }
 
     #[test]
     fn sequential_counts() {
         let mut order = Order::sequential(3);
-        let places: Vec<_> = (0..5)
-            .map(|p| (order.at(p).epoch, order.at(p).index))
-            .collect();
+        let places: Vec<_> = (0..5).map(|p| (order.at(p).epoch, order.at(p).index)).collect();
         assert_eq!(places, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
     }
 }

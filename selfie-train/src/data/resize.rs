@@ -43,35 +43,18 @@ pub(super) fn centre(image: &Image8, side: usize, size: usize) -> DataResult<Ima
         (start, (size as f64 * scale).min(length as f64 - start))
     };
     let ((left, box_width), (top, box_height)) = (span(width), span(height));
-    let whole = Area {
-        left: 0,
-        top: 0,
-        width,
-        height,
-    };
-    resize(
-        image,
-        whole,
-        bilinear().crop(left, top, box_width, box_height),
-        size,
-    )
+    let whole = Area { left: 0, top: 0, width, height };
+    resize(image, whole, bilinear().crop(left, top, box_width, box_height), size)
 }
 
 /// Cuts a window of the image's own size out of the image padded by `pad` pixels of reflection on each side; `left` and
 /// `top` count from the padded image's corner and are at most `2 * pad`.
-pub(super) fn reflected_window(
-    image: &Image8,
-    pad: usize,
-    left: usize,
-    top: usize,
-) -> DataResult<Image8> {
+pub(super) fn reflected_window(image: &Image8, pad: usize, left: usize, top: usize) -> DataResult<Image8> {
     let (width, height) = (image.width(), image.height());
     let columns: Vec<usize> = (0..width).map(|x| reflect(left + x, pad, width)).collect();
     let mut pixels = Vec::with_capacity(image.pixels().len());
     for y in 0..height {
-        let (row, _) = image
-            .row(reflect(top + y, pad, height))
-            .as_chunks::<CHANNELS>();
+        let (row, _) = image.row(reflect(top + y, pad, height)).as_chunks::<CHANNELS>();
         for &x in &columns {
             pixels.extend_from_slice(&row[x]);
         }
@@ -95,17 +78,13 @@ fn bilinear() -> ResizeOptions {
 fn resize(image: &Image8, area: Area, options: ResizeOptions, size: usize) -> DataResult<Image8> {
     let to_u32 = |v: usize| u32::try_from(v).map_err(failed);
     let (width, height) = (to_u32(image.width())?, to_u32(image.height())?);
-    let whole =
-        TypedImageRef::<U8x3>::from_buffer(width, height, image.pixels()).map_err(failed)?;
-    let [left, top, width, height] =
-        [area.left, area.top, area.width, area.height].map(|v| v as u32);
+    let whole = TypedImageRef::<U8x3>::from_buffer(width, height, image.pixels()).map_err(failed)?;
+    let [left, top, width, height] = [area.left, area.top, area.width, area.height].map(|v| v as u32);
     let from = TypedCroppedImage::new(whole, left, top, width, height).map_err(failed)?;
     let side = to_u32(size)?;
     let mut pixels = vec![0; size * size * CHANNELS];
     let mut to = TypedImage::<U8x3>::from_buffer(side, side, &mut pixels).map_err(failed)?;
-    Resizer::new()
-        .resize_typed(&from, &mut to, &options)
-        .map_err(failed)?;
+    Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)?;
     Image8::new(size, size, pixels)
 }
 
@@ -146,21 +125,10 @@ mod tests {
     fn a_constant_stays_a_constant() {
         let constant = gray(37, 91, |_, _| 173);
         for size in [8, 37, 64, 224] {
-            let area = Area {
-                left: 3,
-                top: 5,
-                width: 30,
-                height: 80,
-            };
+            let area = Area { left: 3, top: 5, width: 30, height: 80 };
             let resized = resize_area(&constant, area, size).unwrap();
             assert!(resized.pixels().iter().all(|&v| v == 173));
-            assert!(
-                centre(&constant, size + 3, size)
-                    .unwrap()
-                    .pixels()
-                    .iter()
-                    .all(|&v| v == 173)
-            );
+            assert!(centre(&constant, size + 3, size).unwrap().pixels().iter().all(|&v| v == 173));
         }
     }
 
@@ -168,37 +136,18 @@ mod tests {
     fn a_ramp_stays_a_ramp() {
         // 200 -> 50 columns: each averages with weights symmetric around 4x + 1.5.
         let ramp = gray(200, 200, |x, _| x as u8);
-        let area = Area {
-            left: 0,
-            top: 0,
-            width: 200,
-            height: 200,
-        };
+        let area = Area { left: 0, top: 0, width: 200, height: 200 };
         let resized = resize_area(&ramp, area, 50).unwrap();
         for x in 2..48 {
             let expected = 4.0 * x as f64 + 1.5;
-            assert!(
-                (f64::from(resized.pixel(x, 25)[0]) - expected).abs() <= 1.0,
-                "column {x}"
-            );
+            assert!((f64::from(resized.pixel(x, 25)[0]) - expected).abs() <= 1.0, "column {x}");
         }
     }
 
     #[test]
     fn what_lies_outside_the_area_has_no_influence() {
-        let image = gray(64, 64, |x, y| {
-            if (16..48).contains(&x) && (8..56).contains(&y) {
-                200
-            } else {
-                0
-            }
-        });
-        let area = Area {
-            left: 16,
-            top: 8,
-            width: 32,
-            height: 48,
-        };
+        let image = gray(64, 64, |x, y| if (16..48).contains(&x) && (8..56).contains(&y) { 200 } else { 0 });
+        let area = Area { left: 16, top: 8, width: 32, height: 48 };
         let resized = resize_area(&image, area, 20).unwrap();
         assert!(resized.pixels().iter().all(|&v| v == 200));
     }

@@ -52,10 +52,9 @@ pub(super) fn open(given: &str, split: Split) -> DataResult<Opened> {
     match scheme(given) {
         Some(("folder", dir)) => open_folder(given, Path::new(dir), split),
         Some(("cifar10", dir)) => open_cifar(given, &existing_folder(dir)?, split),
-        Some((scheme, _)) if !Path::new(given).exists() => Err(DataError::UnknownScheme {
-            scheme: scheme.to_string(),
-            given: given.to_string(),
-        }),
+        Some((scheme, _)) if !Path::new(given).exists() => {
+            Err(DataError::UnknownScheme { scheme: scheme.to_string(), given: given.to_string() })
+        }
         _ if given == "sample" => open_folder(given, &sample_dir(), split),
         _ => {
             let dir = existing_folder(given)?;
@@ -89,11 +88,7 @@ fn open_folder(given: &str, dir: &Path, split: Split) -> DataResult<Opened> {
             folder::Folder::scan(&dir, test, &splits)?
         }
     };
-    Ok(Opened {
-        source: Box::new(source),
-        has_test_split: splits.test.is_some(),
-        classes: splits.classes,
-    })
+    Ok(Opened { source: Box::new(source), has_test_split: splits.test.is_some(), classes: splits.classes })
 }
 
 fn open_cifar(given: &str, dir: &Path, split: Split) -> DataResult<Opened> {
@@ -109,11 +104,7 @@ fn open_cifar(given: &str, dir: &Path, split: Split) -> DataResult<Opened> {
             expected: "the file test_batch.bin",
         });
     }
-    Ok(Opened {
-        source: Box::new(Cifar::read(&found, split)?),
-        classes: Cifar::class_names(),
-        has_test_split,
-    })
+    Ok(Opened { source: Box::new(Cifar::read(&found, split)?), classes: Cifar::class_names(), has_test_split })
 }
 
 /// The photographs that ship with the source code.

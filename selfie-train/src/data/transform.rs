@@ -7,10 +7,10 @@
 use rand::RngCore;
 
 use super::config::Augment;
+use super::draw::{below, unit};
 use super::error::DataResult;
 use super::image8::Image8;
 use super::resize::{Area, centre, reflected_window, resize_area};
-use super::stream::{below, unit};
 
 /// What makes an image of any size one of `size` x `size`.
 ///
@@ -71,11 +71,7 @@ impl Transform {
 
     fn eval_view(&self, image: &Image8) -> DataResult<Image8> {
         let fits = (image.width(), image.height()) == (self.size, self.size);
-        let side = if fits {
-            self.size
-        } else {
-            (self.size * 256 + 112) / 224
-        };
+        let side = if fits { self.size } else { (self.size * 256 + 112) / 224 };
         centre(image, side, self.size)
     }
 }
@@ -95,12 +91,7 @@ fn random_area(image: &Image8, rng: &mut impl RngCore) -> Area {
         if (1..=width).contains(&w) && (1..=height).contains(&h) {
             let top = below(height - h + 1, rng);
             let left = below(width - w + 1, rng);
-            return Area {
-                left,
-                top,
-                width: w,
-                height: h,
-            };
+            return Area { left, top, width: w, height: h };
         }
     }
     let ratio = width as f64 / height as f64;
@@ -111,18 +102,13 @@ fn random_area(image: &Image8, rng: &mut impl RngCore) -> Area {
     } else {
         (width, height)
     };
-    Area {
-        left: (width - w) / 2,
-        top: (height - h) / 2,
-        width: w,
-        height: h,
-    }
+    Area { left: (width - w) / 2, top: (height - h) / 2, width: w, height: h }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::stream::{AUGMENT, stream};
     use super::*;
+    use crate::seed::{Purpose, stream};
 
     fn blank(width: usize, height: usize) -> Image8 {
         Image8::new(width, height, vec![0; width * height * 3]).unwrap()
@@ -136,7 +122,7 @@ mod tests {
 
     #[test]
     fn areas_lie_inside_and_keep_to_scale_and_ratio() {
-        let rng = &mut stream(0, AUGMENT, 0, 0);
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
         let image = blank(300, 200);
         let mut shares = Vec::new();
         for _ in 0..10_000 {
@@ -153,18 +139,12 @@ mod tests {
 
     #[test]
     fn areas_of_extreme_images_lie_inside() {
-        let rng = &mut stream(0, AUGMENT, 0, 0);
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
         for (width, height) in [(1, 1), (1, 2), (3, 1), (1, 999), (999, 2), (7, 5)] {
             for _ in 0..500 {
                 let area = random_area(&blank(width, height), rng);
-                assert!(
-                    area.width >= 1 && area.left + area.width <= width,
-                    "{area:?}"
-                );
-                assert!(
-                    area.height >= 1 && area.top + area.height <= height,
-                    "{area:?}"
-                );
+                assert!(area.width >= 1 && area.left + area.width <= width, "{area:?}");
+                assert!(area.height >= 1 && area.top + area.height <= height, "{area:?}");
             }
         }
     }
@@ -172,22 +152,14 @@ mod tests {
     #[test]
     fn the_fallback_is_the_largest_centred_area() {
         // A 1:50 strip can hold no area of 8 % whose ratio is 3:4 or more.
-        let area = random_area(&blank(10, 500), &mut stream(0, AUGMENT, 0, 0));
-        assert_eq!(
-            area,
-            Area {
-                left: 0,
-                top: 243,
-                width: 10,
-                height: 13
-            }
-        );
+        let area = random_area(&blank(10, 500), &mut stream(0, Purpose::Augmentation, 0, 0));
+        assert_eq!(area, Area { left: 0, top: 243, width: 10, height: 13 });
     }
 
     #[test]
     fn a_padded_crop_moves_by_at_most_an_eighth_and_uses_every_offset() {
         let transform = Transform::train(Augment::PaddedCrop, 32);
-        let rng = &mut stream(0, AUGMENT, 0, 0);
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..2_000 {
             let view = transform.apply(&map(32), rng).unwrap();
@@ -206,12 +178,10 @@ mod tests {
     #[test]
     fn flip_flips_every_second_time_and_does_nothing_else() {
         let transform = Transform::train(Augment::Flip, 16);
-        let rng = &mut stream(0, AUGMENT, 0, 0);
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
         let mut mirrored = map(16);
         mirrored.flip();
-        let views: Vec<_> = (0..1_000)
-            .map(|_| transform.apply(&map(16), rng).unwrap())
-            .collect();
+        let views: Vec<_> = (0..1_000).map(|_| transform.apply(&map(16), rng).unwrap()).collect();
         let flips = views.iter().filter(|v| **v == mirrored).count();
         assert!(views.iter().all(|v| *v == mirrored || *v == map(16)));
         assert!((440..560).contains(&flips), "{flips}");
@@ -219,14 +189,10 @@ mod tests {
 
     #[test]
     fn the_evaluation_view_of_an_image_that_fits_is_the_image() {
-        let rng = &mut stream(0, AUGMENT, 0, 0);
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
         assert_eq!(Transform::eval(24).apply(&map(24), rng).unwrap(), map(24));
         // 256 x 512 at 224: no resizing, 16 pixels off at the top, 144 at the left.
-        let photo = Image8::new(
-            512,
-            256,
-            (0..512 * 256 * 3).map(|i| (i % 251) as u8).collect(),
-        );
+        let photo = Image8::new(512, 256, (0..512 * 256 * 3).map(|i| (i % 251) as u8).collect());
         let photo = photo.unwrap();
         let view = Transform::eval(224).apply(&photo, rng).unwrap();
         assert_eq!(view.pixel(0, 0), photo.pixel(144, 16));

@@ -45,9 +45,13 @@ mod tests {
 
     #[test]
     fn composed_and_fused_updates_agree() {
-        for (name, nesterov, momentum) in
-            [(OptimName::Sgd, true, 0.9), (OptimName::Sgd, false, 0.9), (OptimName::Sgd, false, 0.0), (OptimName::Adam, false, 0.9), (OptimName::AdamW, false, 0.9)]
-        {
+        for (name, nesterov, momentum) in [
+            (OptimName::Sgd, true, 0.9),
+            (OptimName::Sgd, false, 0.9),
+            (OptimName::Sgd, false, 0.0),
+            (OptimName::Adam, false, 0.9),
+            (OptimName::AdamW, false, 0.9),
+        ] {
             let rule = Rule::new(&OptimConfig { name, nesterov, momentum, ..OptimConfig::default() });
             // 20,001 elements: more than one task, and no multiple of anything.
             let wave = |phase: f32| (0..20_001).map(|i| (i as f32 * 0.37 + phase).sin()).collect::<Vec<f32>>();
@@ -61,7 +65,14 @@ mod tests {
                 fused::apply(&one, &gradient, &mut host, update).unwrap();
                 apply(&other, &gradient, &mut tensors, update).unwrap();
             }
-            let apart = (one.as_tensor() - other.as_tensor()).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let apart = (one.as_tensor() - other.as_tensor())
+                .unwrap()
+                .abs()
+                .unwrap()
+                .max_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
             assert!(apart < 2e-6, "{name:?}: {apart}");
         }
     }

@@ -30,7 +30,13 @@ impl InplaceOp2 for Fused<'_> {
         "optimizer-update"
     }
 
-    fn cpu_fwd(&self, dst: &mut CpuStorage, dst_at: &Layout, src: &CpuStorage, src_at: &Layout) -> candle_core::Result<()> {
+    fn cpu_fwd(
+        &self,
+        dst: &mut CpuStorage,
+        dst_at: &Layout,
+        src: &CpuStorage,
+        src_at: &Layout,
+    ) -> candle_core::Result<()> {
         let (CpuStorage::F32(values), CpuStorage::F32(gradient)) = (dst, src) else {
             bail!("{}: expected f32", InplaceOp2::name(self))
         };

@@ -38,8 +38,10 @@ impl ParamStore {
     pub fn load_matching(&self, weights: &Weights) -> Result<LoadReport> {
         let report = self.compare(weights);
         if report.matched.is_empty() {
-            let reason = report.misfit().unwrap_or_else(|| "holds no tensor".to_owned());
-            return Err(Error::Weights { path: weights.path().to_path_buf(), reason: format!("nothing fits: {reason}") });
+            let misfit = report.misfit().unwrap_or_else(|| "holds no tensor".to_owned());
+            let nothing = if report.reshaped.is_empty() { "no tensor fits: " } else { "" };
+            let reason = format!("{nothing}{misfit}");
+            return Err(Error::Weights { path: weights.path().to_path_buf(), reason });
         }
         self.copy(weights, &report)?;
         Ok(report)
@@ -56,7 +58,8 @@ impl ParamStore {
         }
         // PyTorch counts batches beside its running statistics; nothing here needs the count.
         let known = |name: &str| self.get(name).is_some() || name.ends_with("num_batches_tracked");
-        report.unexpected = weights.iter().map(|(name, _)| name).filter(|name| !known(name)).map(str::to_owned).collect();
+        report.unexpected =
+            weights.iter().map(|(name, _)| name).filter(|name| !known(name)).map(str::to_owned).collect();
         report
     }
 

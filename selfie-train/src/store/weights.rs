@@ -36,12 +36,14 @@ impl Weights {
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::Weights { path: path.to_path_buf(), reason };
         let bytes = std::fs::read(path).map_err(|error| wrong(format!("{error}, expected a safetensors file")))?;
-        let (header, described) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| wrong(format!("no complete safetensors file: {error}")))?;
+        let (header, described) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| wrong(format!("no complete safetensors file: {error}")))?;
         let entry = described.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
         let metadata = match entry {
             None => None,
-            Some(text) => Some(serde_json::from_str::<Value>(text).map_err(|error| wrong(format!("metadata: {error}")))?),
+            Some(text) => {
+                Some(serde_json::from_str::<Value>(text).map_err(|error| wrong(format!("metadata: {error}")))?)
+            }
         };
         if let Some(metadata) = &metadata {
             let mut rest = metadata.clone();
@@ -52,7 +54,8 @@ impl Weights {
                 return Err(wrong(format!("damaged: its content has checksum {found}, expected {told}")));
             }
         }
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|error| wrong(error.to_string()))?;
+        let tensors =
+            candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { path: path.to_path_buf(), tensors: tensors.into_iter().collect(), metadata })
     }
 

@@ -34,7 +34,10 @@ impl Classification {
 
 impl Task for Classification {
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
-        let labels = batch.labels.as_ref().ok_or_else(|| Error::config("--data", "images without labels, expected a folder for each class"))?;
+        let labels = batch
+            .labels
+            .as_ref()
+            .ok_or_else(|| Error::config("--data", "images without labels, expected a folder for each class"))?;
         let mode = if matches!(phase, Phase::Train { .. }) { Mode::Train } else { Mode::Eval };
         let logits = self.network.forward(&batch.images, mode)?; // (B, classes)
         let loss = cross_entropy(&logits, labels, self.label_smoothing)?; // ()
@@ -76,7 +79,8 @@ mod tests {
         let loss = |smoothing| cross_entropy(&logits, &labels, smoothing).unwrap();
         assert!((loss(0.0).to_scalar::<f32>().unwrap() - PLAIN).abs() < 1e-6);
         assert!((loss(0.1).to_scalar::<f32>().unwrap() - SMOOTHED).abs() < 1e-6);
-        let gradient = loss(0.1).backward().unwrap().get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient =
+            loss(0.1).backward().unwrap().get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert!(gradient.iter().zip(GRADIENT).all(|(got, expected)| (got - expected).abs() < 1e-6), "{gradient:?}");
     }
     const PLAIN: f32 = 1.255_868_3;

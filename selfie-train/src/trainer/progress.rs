@@ -2,7 +2,7 @@
 //!
 //! All of it goes to stderr; stdout is for results.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,7 +50,9 @@ impl Progress {
         );
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => eprintln!("step {step}/{}  {numbers}  ETA {}", self.steps, words(self.remaining(*step))),
+            Shown::Lines => {
+                say(&format!("step {step}/{}  {numbers}  ETA {}", self.steps, words(self.remaining(*step))))
+            }
             Shown::Bar(bar) => bar.set_message(numbers),
         }
     }
@@ -58,10 +60,12 @@ impl Progress {
     /// An evaluation on held-out images.
     pub(super) fn held_out(&self, step: u64, found: &Evaluation) {
         let Evaluation { accuracy, standard_error, chance, images, .. } = found;
-        let line = format!("step {step}  held-out accuracy {accuracy:.3} ± {standard_error:.3} (chance {chance:.3}, {images} images)");
+        let line = format!(
+            "step {step}  held-out accuracy {accuracy:.3} ± {standard_error:.3} (chance {chance:.3}, {images} images)"
+        );
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => eprintln!("{line}"),
+            Shown::Lines => say(&line),
             Shown::Bar(bar) => bar.println(line),
         }
     }
@@ -86,6 +90,11 @@ fn bar(step: u64, steps: u64) -> ProgressBar {
     bar.set_position(step);
     bar.reset_eta();
     bar
+}
+
+/// A line on stderr; where nobody reads it any more (a closed pipe), training goes on.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// "42 s", "12 min", "3 h 05 min", "2 d 4 h".

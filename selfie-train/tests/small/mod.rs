@@ -1,4 +1,5 @@
 //! A run so small that a test can afford it: coloured noise in a folder, a network of width 4.
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::path::Path;
 
@@ -31,5 +32,10 @@ pub fn config(folder: &Path, steps: u64) -> RunConfig {
 
 /// A quiet run into `out` on the CPU.
 pub fn options(out: &Path) -> PretrainOptions {
-    PretrainOptions { out: out.to_path_buf(), device: selfie_train::DeviceChoice::Cpu, quiet: true, ..Default::default() }
+    PretrainOptions {
+        out: out.to_path_buf(),
+        device: selfie_train::DeviceChoice::Cpu,
+        quiet: true,
+        ..Default::default()
+    }
 }

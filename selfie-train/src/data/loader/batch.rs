@@ -25,15 +25,8 @@ impl Batch {
     pub(super) fn new(filled: Filled, size: usize, device: &Device) -> DataResult<Self> {
         let count = filled.indices.len();
         let images = Tensor::from_vec(filled.floats, (count, CHANNELS, size, size), device)?; // (B, C, H, W)
-        let labels = filled
-            .labels
-            .map(|labels| Tensor::from_vec(labels, count, device)); // (B)
-        Ok(Self {
-            images,
-            labels: labels.transpose()?,
-            indices: filled.indices,
-            positions: filled.positions,
-        })
+        let labels = filled.labels.map(|labels| Tensor::from_vec(labels, count, device)); // (B)
+        Ok(Self { images, labels: labels.transpose()?, indices: filled.indices, positions: filled.positions })
     }
 
     /// Number of images B.
@@ -52,10 +45,7 @@ impl Batch {
     /// [`crate::DataError::Tensor`] if the range does not lie inside of the batch.
     pub fn narrow(&self, start: usize, len: usize) -> DataResult<Self> {
         let images = self.images.narrow(0, start, len)?; // (len, C, H, W)
-        let labels = self
-            .labels
-            .as_ref()
-            .map(|labels| labels.narrow(0, start, len)); // (len)
+        let labels = self.labels.as_ref().map(|labels| labels.narrow(0, start, len)); // (len)
         let first = self.positions.start + start as u64;
         Ok(Self {
             images,

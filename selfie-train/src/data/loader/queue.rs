@@ -14,8 +14,8 @@ use crate::data::error::{DataError, DataResult};
 use crate::data::image8::Image8;
 use crate::data::normalise::Normalise;
 use crate::data::order::{Order, Place};
-use crate::data::stream::{AUGMENT, stream};
 use crate::data::transform::Transform;
+use crate::seed::{Purpose, stream};
 
 /// Everything that decides what the batches hold, but their order.
 pub(super) struct Plan {
@@ -67,20 +67,9 @@ type Loaded = DataResult<(usize, Image8)>;
 impl Queue {
     pub(super) fn new(plan: Plan, order: Order) -> Self {
         let start = plan.config.start_position;
-        let state = State {
-            order,
-            next: start,
-            taken: start,
-            open: BTreeMap::new(),
-            done: BTreeMap::new(),
-            stopped: false,
-        };
-        Self {
-            plan,
-            state: Mutex::new(state),
-            room: Condvar::new(),
-            ready: Condvar::new(),
-        }
+        let state =
+            State { order, next: start, taken: start, open: BTreeMap::new(), done: BTreeMap::new(), stopped: false };
+        Self { plan, state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new() }
     }
 
     /// Waits for the next batch and takes it; `None` after the last one.
@@ -96,10 +85,7 @@ impl Queue {
                 self.room.notify_all();
                 return Some(filled);
             }
-            state = self
-                .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -134,32 +120,20 @@ impl Queue {
                 state.next += 1;
                 return Some((position, state.order.at(position)));
             }
-            state = self
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Loads and transforms an image. A decoder that panics becomes that image's error.
     fn prepare(&self, place: Place) -> Loaded {
-        let Plan {
-            dataset,
-            transform,
-            config,
-            ..
-        } = &self.plan;
+        let Plan { dataset, transform, config, .. } = &self.plan;
         let load = || {
             let image = dataset.load(place.index)?;
-            let mut rng = stream(config.seed, AUGMENT, place.epoch, place.index as u64);
+            let mut rng = stream(config.seed, Purpose::Augmentation, place.epoch, place.index as u64);
             transform.apply(&image, &mut rng)
         };
-        let image = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
-            Err(DataError::image(
-                dataset.name(place.index),
-                "its decoder panicked",
-            ))
-        })?;
+        let image = catch_unwind(AssertUnwindSafe(load))
+            .unwrap_or_else(|_| Err(DataError::image(dataset.name(place.index), "its decoder panicked")))?;
         Ok((place.index, image))
     }
 
@@ -168,10 +142,10 @@ impl Queue {
         let positions = self.batch_of(position);
         let count = (positions.end - positions.start) as usize;
         let mut state = self.lock();
-        let open = state.open.entry(positions.start).or_insert_with(|| Open {
-            missing: count,
-            images: (0..count).map(|_| None).collect(),
-        });
+        let open = state
+            .open
+            .entry(positions.start)
+            .or_insert_with(|| Open { missing: count, images: (0..count).map(|_| None).collect() });
         open.images[(position - positions.start) as usize] = Some(loaded);
         open.missing -= 1;
         if open.missing > 0 {
@@ -183,16 +157,8 @@ impl Queue {
 
     /// Bytes to floats, (H, W, C) to (C, H, W), image after image. The first error stands for the batch.
     fn fill(&self, positions: Range<u64>, images: Vec<Option<Loaded>>) -> DataResult<Filled> {
-        let Plan {
-            dataset,
-            transform,
-            normalise,
-            ..
-        } = &self.plan;
-        let images = images
-            .into_iter()
-            .flatten()
-            .collect::<DataResult<Vec<_>>>()?;
+        let Plan { dataset, transform, normalise, .. } = &self.plan;
+        let images = images.into_iter().flatten().collect::<DataResult<Vec<_>>>()?;
         let length = transform.size() * transform.size() * crate::data::image8::CHANNELS;
         let mut floats = vec![0.0; images.len() * length];
         for ((_, image), to) in images.iter().zip(floats.chunks_exact_mut(length)) {
@@ -200,10 +166,7 @@ impl Queue {
         }
         Ok(Filled {
             floats,
-            labels: images
-                .iter()
-                .map(|(index, _)| dataset.label(*index))
-                .collect(),
+            labels: images.iter().map(|(index, _)| dataset.label(*index)).collect(),
             indices: images.into_iter().map(|(index, _)| index).collect(),
             positions,
         })
@@ -211,10 +174,7 @@ impl Queue {
 
     /// The positions of the batch that holds `position`.
     fn batch_of(&self, position: u64) -> Range<u64> {
-        let (start, size) = (
-            self.plan.config.start_position,
-            self.plan.config.batch_size as u64,
-        );
+        let (start, size) = (self.plan.config.start_position, self.plan.config.batch_size as u64);
         let first = position - (position - start) % size;
         first..first.saturating_add(size).min(self.end())
     }

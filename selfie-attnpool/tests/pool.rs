@@ -1,0 +1,188 @@
+//! What a user of the pooling may rely on.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise, its helpers too")]
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use selfie_attnpool::{AttentionPool, AttnPoolConfig, Error, Mode, Pooled};
+
+const D: usize = 32;
+
+/// A pool on a 4x4 grid, with fixed parameters that are large enough to matter.
+fn pool(config: &AttnPoolConfig) -> Result<(AttentionPool, VarMap)> {
+    let vars = VarMap::new();
+    let vb = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+    let pool = AttentionPool::new(config, D, (4, 4), vb).unwrap();
+    for (name, var) in vars.data().lock().unwrap().iter() {
+        let salt = name.bytes().map(f32::from).sum::<f32>();
+        let middle = f32::from(name.contains("norm") && name.ends_with("weight"));
+        let number = |i: usize| middle + 0.3 * (salt + i as f32 * 1.7).sin();
+        let numbers: Vec<f32> = (0..var.elem_count()).map(number).collect();
+        var.set(&Tensor::from_vec(numbers, var.shape(), &Device::Cpu)?)?;
+    }
+    Ok((pool, vars))
+}
+
+/// The same cells for two images: (B, K).
+fn cells(cells: &[u32]) -> Result<Tensor> {
+    Tensor::new(cells, &Device::Cpu)?.repeat((2, 1))
+}
+
+/// Embeddings (B, 12, D), their cells, and the four other cells.
+fn inputs() -> Result<[Tensor; 3]> {
+    let context: Vec<f32> = (0..2 * 12 * D).map(|i| (i as f32 * 0.37).sin()).collect();
+    let context = Tensor::from_vec(context, (2, 12, D), &Device::Cpu)?;
+    Ok([context, cells(&[3, 0, 1, 2, 4, 5, 15, 7, 8, 9, 10, 11])?, cells(&[14, 12, 6, 13])?])
+}
+
+fn forward(pool: &AttentionPool, [context, index, targets]: &[Tensor; 3], mode: Mode) -> Pooled {
+    pool.forward(context, index, targets, mode).unwrap()
+}
+
+fn values(x: &Tensor) -> Result<Vec<f32>> {
+    x.flatten_all()?.to_vec1()
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> Result<f32> {
+    Ok(values(&(a - b)?)?.into_iter().fold(0.0, |max, x| max.max(x.abs())))
+}
+
+#[test]
+fn every_parameter_gets_a_gradient_that_is_not_zero() -> Result<()> {
+    for (config, positions) in [(AttnPoolConfig::cifar10(), 1), (AttnPoolConfig::imagenet224(), 2)] {
+        let (pool, vars) = pool(&config)?;
+        let queries = forward(&pool, &inputs()?, Mode::Train { seed: 1 }).queries;
+        let grads = queries.powf(3.0)?.sum_all()?.backward()?;
+        let vars = vars.data().lock().unwrap();
+        assert_eq!(vars.len(), 1 + positions + 3 * 12);
+        for (name, var) in vars.iter() {
+            let gradient = grads.get(var).unwrap_or_else(|| panic!("{name} gets no gradient"));
+            assert_eq!(gradient.dims(), var.dims());
+            assert!(values(gradient)?.iter().any(|g| *g != 0.0), "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn eval_mode_is_deterministic_and_training_is_a_function_of_the_seed() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;
+    let inputs = inputs()?;
+    let run = |mode| values(&forward(&pool, &inputs, mode).queries);
+    assert_eq!(run(Mode::Eval)?, run(Mode::Eval)?);
+    assert_eq!(run(Mode::Train { seed: 7 })?, run(Mode::Train { seed: 7 })?);
+    assert_ne!(run(Mode::Train { seed: 7 })?, run(Mode::Train { seed: 8 })?);
+    assert_ne!(run(Mode::Train { seed: 7 })?, run(Mode::Eval)?);
+    Ok(())
+}
+
+#[test]
+fn without_dropout_training_and_eval_agree() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig { dropout: 0.0, ..AttnPoolConfig::cifar10() })?;
+    let inputs = inputs()?;
+    let run = |mode| values(&forward(&pool, &inputs, mode).queries);
+    assert_eq!(run(Mode::Train { seed: 7 })?, run(Mode::Eval)?);
+    Ok(())
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() -> Result<()> {
+    let (pool, vars) = pool(&AttnPoolConfig::cifar10())?;
+    let inputs = inputs()?;
+    let gradients = || {
+        let queries = forward(&pool, &inputs, Mode::Train { seed: 1 }).queries;
+        let grads = queries.sqr()?.sum_all()?.backward()?;
+        let vars = vars.data().lock().unwrap();
+        let mut vars: Vec<_> = vars.iter().collect();
+        vars.sort_by_key(|(name, _)| name.as_str());
+        vars.into_iter().map(|(_, var)| values(grads.get(var).unwrap())).collect::<Result<Vec<_>>>()
+    };
+    let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(gradients);
+    assert_eq!(on(1)?, on(3)?);
+    Ok(())
+}
+
+#[test]
+fn queries_are_u_plus_the_positions_of_the_masked_cells() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::imagenet224())?;
+    let Pooled { u, queries } = forward(&pool, &inputs()?, Mode::Eval);
+    let positions = pool.positions().unwrap(); // (N, D)
+    for (i, cell) in [14, 12, 6, 13].into_iter().enumerate() {
+        let query = queries.narrow(1, i, 1)?.squeeze(1)?; // (B, D)
+        assert_eq!(values(&query)?, values(&u.broadcast_add(&positions.get(cell)?)?)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_order_of_the_context_does_not_matter() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;
+    let [context, index, targets] = inputs()?;
+    let order = Tensor::new(&[5u32, 0, 11, 3, 2, 9, 7, 1, 8, 4, 10, 6], &Device::Cpu)?;
+    let turned = [context.index_select(&order, 1)?, index.index_select(&order, 1)?, targets.clone()];
+    let u = forward(&pool, &[context, index, targets], Mode::Eval).u;
+    assert!(difference(&u, &forward(&pool, &turned, Mode::Eval).u)? < 1e-5);
+    Ok(())
+}
+
+#[test]
+fn the_context_sees_its_positions_only_if_the_switch_says_so() -> Result<()> {
+    for context_positions in [true, false] {
+        let (pool, _vars) = pool(&AttnPoolConfig { context_positions, ..AttnPoolConfig::cifar10() })?;
+        let [context, index, targets] = inputs()?;
+        let elsewhere = cells(&[0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 15])?;
+        let u = forward(&pool, &[context.clone(), index, targets.clone()], Mode::Eval).u;
+        let moved = forward(&pool, &[context, elsewhere, targets], Mode::Eval).u;
+        assert_eq!(difference(&u, &moved)? > 1e-3, context_positions);
+        assert_eq!(difference(&u, &moved)? == 0.0, !context_positions);
+    }
+    Ok(())
+}
+
+#[test]
+fn attention_of_the_pool_token_is_a_distribution_per_head() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;
+    let [context, index, targets] = inputs()?;
+    let (pooled, attention) = pool.forward_with_attention(&context, &index, &targets, Mode::Eval).unwrap();
+    assert_eq!(attention.dims(), [2, 4, 13]);
+    assert!(values(&attention)?.iter().all(|a| *a > 0.0));
+    assert!(values(&attention.sum(2)?)?.iter().all(|sum| (sum - 1.0).abs() < 1e-6));
+    let plain = forward(&pool, &[context, index, targets], Mode::Eval);
+    assert_eq!(values(&pooled.u)?, values(&plain.u)?);
+    Ok(())
+}
+
+#[test]
+fn errors_name_the_argument_the_value_and_the_expectation() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;
+    let [context, index, targets] = inputs()?;
+    let refused = |context: &Tensor, index: &Tensor, targets: &Tensor, message: &str| {
+        let error = pool.forward(context, index, targets, Mode::Eval).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    };
+    let message = "context: expected shape (B, K, D = 32), none of them 0, got [2, 12, 31]";
+    refused(&context.narrow(2, 0, 31)?, &index, &targets, message);
+    let message = "context_index: expected shape (B = 2, K = 12), got [2, 11]";
+    refused(&context, &index.narrow(1, 0, 11)?, &targets, message);
+    let message = "target_index: expected shape (B = 2, M >= 1), got [1, 4]";
+    refused(&context, &index, &targets.narrow(0, 0, 1)?, message);
+    let message = "target_index: cell 16 is outside the grid, which has cells 0 to 15";
+    refused(&context, &index, &cells(&[3, 16])?, message);
+    let message = "target_index: expected elements of type U32, got I64";
+    refused(&context, &index, &targets.to_dtype(DType::I64)?, message);
+    let message = "context: expected elements of type F32, got F64";
+    refused(&context.to_dtype(DType::F64)?, &index, &targets, message);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_built_is_refused() {
+    let build = |config: &AttnPoolConfig, grid| {
+        let vars = VarMap::new();
+        AttentionPool::new(config, D, grid, VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu)).unwrap_err()
+    };
+    let heads = build(&AttnPoolConfig { num_heads: 5, ..AttnPoolConfig::cifar10() }, (4, 4));
+    assert_eq!(heads.to_string(), "attnpool.num_heads: is 5, expected a divisor of the embedding width 32");
+    let empty = build(&AttnPoolConfig::cifar10(), (0, 4));
+    assert!(matches!(empty, Error::Config { field: "positions", .. }), "{empty}");
+}

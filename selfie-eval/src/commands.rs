@@ -1,0 +1,62 @@
+//! The command line: what there is, and which file does it.
+
+mod bench;
+pub mod failure;
+mod figures;
+mod finetune;
+mod interrupt;
+mod linear_eval;
+mod masked_eval;
+mod options;
+mod pretrain;
+mod pretrain_imagenet;
+mod result_file;
+mod screen;
+mod settings;
+mod threads;
+
+use selfie_eval::Result;
+
+pub use interrupt::Interrupt;
+
+/// Self-supervised pretraining of image encoders by masked patches (Selfie, arXiv 1906.02940).
+#[derive(clap::Parser)]
+#[command(name = "selfie", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    PretrainImagenet(pretrain_imagenet::Options),
+    Pretrain(pretrain::Options),
+    Finetune(finetune::Options),
+    MaskedEval(masked_eval::Options),
+    LinearEval(linear_eval::Options),
+    Bench(bench::Options),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(&self, interrupt: &Interrupt) -> Result<()> {
+        match &self.command {
+            Command::PretrainImagenet(options) => pretrain_imagenet::run(options, interrupt),
+            Command::Pretrain(options) => pretrain::run(options, interrupt),
+            Command::Finetune(options) => finetune::run(options, interrupt),
+            Command::MaskedEval(options) => masked_eval::run(options),
+            Command::LinearEval(options) => linear_eval::run(options),
+            Command::Bench(options) => bench::run(options),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_accepts_the_declaration() {
+        super::Cli::command().debug_assert();
+    }
+}

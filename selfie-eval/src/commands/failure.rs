@@ -1,0 +1,81 @@
+//! The one place where an error becomes a line on stderr and an exit status.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use selfie_eval::{Error, Result};
+
+use super::screen::{complain, to_stdout};
+
+/// The last panic, in words: it is told once, when it is known that nobody caught it.
+static PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Runs `command`, tells its error, and returns the exit status. A panic, which is a defect of this program, is told
+/// in one line too.
+pub fn catch(command: impl FnOnce() -> Result<()>) -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::debug!("{panic}");
+        if let Ok(mut last) = PANIC.lock() {
+            *last = panic.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+    }));
+    match catch_unwind(AssertUnwindSafe(command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            complain(in_one_line(&error));
+            ExitCode::from(error.exit_code())
+        }
+        Err(_) => {
+            let last = PANIC.lock().map(|last| last.clone()).unwrap_or_default();
+            complain(format!("error: a defect of this program, please report it: {last}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// "error: ..." without line breaks; a run that was stopped is no error.
+fn in_one_line(error: &Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    match error {
+        Error::Train(selfie_train::Error::Interrupted { checkpoint: Some(path), .. }) => {
+            let run = path.ancestors().nth(2).unwrap_or(path); // RUN/checkpoints/step-N.safetensors
+            format!("{line}; --resume {} continues", run.display())
+        }
+        Error::Train(selfie_train::Error::Interrupted { .. }) => line,
+        _ => format!("error: {line}"),
+    }
+}
+
+/// Help and version on stdout with 0; what cannot be understood in one line with 2.
+pub fn of_usage(refusal: &clap::Error) -> ExitCode {
+    match refusal.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let shown = to_stdout(refusal.render().to_string().trim_end());
+            return if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => complain(refusal.render().to_string().trim_end()),
+        _ => complain(usage_line(refusal)),
+    }
+    ExitCode::from(2)
+}
+
+/// clap's first paragraph and the name that it takes for the meant one, without its usage lines.
+fn usage_line(refusal: &clap::Error) -> String {
+    let text = refusal.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let mut line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue] {
+        match refusal.get(kind) {
+            Some(ContextValue::String(name)) => line += &format!("; the nearest is '{name}'"),
+            // Best last.
+            Some(ContextValue::Strings(names)) => {
+                line.extend(names.last().map(|name| format!("; the nearest is '{name}'")))
+            }
+            _ => {}
+        }
+    }
+    line
+}

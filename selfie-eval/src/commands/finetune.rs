@@ -1,0 +1,133 @@
+//! `selfie finetune`: a full ResNet on labels, from a pretrained patch network or from scratch.
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session};
+use selfie_train::{RunConfig, RunDir, default_run_path, describe_device, environment};
+
+use super::options::{self, Lengths, Shared, flags};
+use super::screen::Screen;
+use super::{Interrupt, figures, result_file, settings, threads};
+
+/// Fine-tune a full ResNet: the patch network becomes its first three stages, all layers are trained on whole images
+///
+/// A run's own settings (its data too) are the base; its finetune section and the options here change them. The end
+/// is the accuracy of the last weights on the whole test split.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where the patch network comes from: a run, a weights file with torchvision's names, or scratch
+    #[arg(long, value_name = "RUN|FILE|scratch", required_unless_present = "resume", conflicts_with = "resume")]
+    from: Option<String>,
+    /// The run's checkpoint of that step [default: the latest]
+    #[arg(long, value_name = "STEP", conflicts_with = "resume")]
+    checkpoint: Option<u64>,
+    /// Training labels to use: a share of each class such as 5%, or a number such as 400/class [default: 100%]
+    #[arg(long, value_name = "BUDGET")]
+    labels: Option<String>,
+    /// Settings where --from tells none: sample, quick, cifar10, imagenet32 or imagenet224
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    preset: Option<String>,
+    /// Continue the fine-tuning in RUN (or in --out) exactly where it stopped, with its own settings
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    resume: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    lengths: Lengths,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
+    let shared = &options.shared;
+    let screen = shared.screen();
+    let resumed = options::resumed(options.resume.as_ref(), shared.out.as_ref())?;
+    let (origin, config) = resolve(options, resumed.as_ref())?;
+    threads::ensure(config.run.threads)?;
+    let out = match (&resumed, &shared.out) {
+        (Some((run, _)), _) => run.path().to_path_buf(),
+        (None, Some(out)) => out.clone(),
+        (None, None) => default_run_path("finetune", config.run.seed),
+    };
+    if resumed.is_none() {
+        RunDir::check_free(&out)?;
+    }
+    let device = shared.device()?.select()?;
+    let finetune = Finetune::prepare(config, &origin, &device)?;
+    introduce(&finetune, &origin, &device, &screen)?;
+
+    let run_dir = match &resumed {
+        Some((run, _)) => run.clone(),
+        None => {
+            let environment = origin.noted_in(environment(&device, &options::command_line()));
+            RunDir::create(&out, finetune.config(), &environment)?
+        }
+    };
+    let trained = interrupt.while_training(|stop| {
+        finetune.train(&Session {
+            run_dir: Some(&run_dir),
+            resume: resumed.is_some(),
+            quiet: shared.quiet,
+            stop: stop.clone(),
+        })
+    })?;
+    let report = finetune.report(&trained, finetune.test()?, Some(out.clone()));
+    let weights = finetune.write_weights(&out)?;
+    let result = result_file::write(&out, &report)?;
+    screen.result(words(&report))?;
+    screen.result(format!("wrote      {}\n           {}", weights.display(), result.display()))?;
+    screen.json(&report)
+}
+
+/// The origin, and the settings: its own or those of a preset, with file and options over them.
+fn resolve(options: &Options, resumed: Option<&(RunDir, RunConfig)>) -> Result<(Origin, RunConfig)> {
+    let shared = &options.shared;
+    let (origin, base) = match resumed {
+        Some((run, config)) => (Origin::of_run(run)?, config.clone()),
+        None => {
+            let from = options
+                .from
+                .as_deref()
+                .ok_or_else(|| Error::config("--from", "missing, expected a run, a weights file or scratch"))?;
+            let origin = Origin::open(from, options.checkpoint)?;
+            let base = origin.base(options.preset.as_deref(), shared.config.is_some(), shared.names_data())?;
+            (origin, base)
+        }
+    };
+    let mut overrides = shared.overrides()?;
+    overrides.extend(flags(&[("--labels", "finetune.labels", &options.labels)]));
+    overrides.extend(options.lengths.of_finetuning());
+    let config = base.with_overrides(shared.config.as_deref(), &overrides)?;
+    Ok((origin, config))
+}
+
+/// What is going to be trained, on what, from what.
+fn introduce(finetune: &Finetune, origin: &Origin, device: &Device, screen: &Screen) -> Result<()> {
+    screen.note(settings::of(finetune.config(), &["data", "patch", "encoder", "finetune"])?)?;
+    let (data, transfer) = (finetune.data(), finetune.transfer());
+    screen.note(format!("device     {}", describe_device(device)))?;
+    screen.note(format!(
+        "images     {} to train on ({} of the labels), {} to test, {} classes",
+        data.train.len(),
+        data.budget,
+        data.test.len(),
+        data.classes().len()
+    ))?;
+    let (taken, fresh) = (transfer.taken.len(), transfer.fresh.len());
+    screen.note(match origin.weights() {
+        Some(weights) => format!("weights    {taken} tensors from {}, {fresh} fresh", weights.file.display()),
+        None => format!("weights    from {}", origin.given()),
+    })?;
+    screen.note(format!("model      {} values", finetune.num_parameters()))
+}
+
+fn words(report: &FinetuneReport) -> String {
+    let FinetuneReport { protocol, from, train_images, labels, steps, batch_size, seed, lr, .. } = report;
+    let origin = figures::origin(from, report.checkpoint.as_deref());
+    format!(
+        "{protocol}, from {origin}\n\
+         trained    {train_images} images ({labels} of the labels), {steps} steps of {batch_size}, rate {lr}, \
+         seed {seed}; {:.1} images/s\n{}",
+        report.images_per_second,
+        figures::accuracy(&report.accuracy, report.split, &report.data, report.chance)
+    )
+}

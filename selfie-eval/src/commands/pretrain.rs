@@ -1,0 +1,115 @@
+//! `selfie pretrain`: pretraining on any images.
+
+use std::path::{Path, PathBuf};
+
+use selfie_eval::{Error, Result};
+use selfie_train::{PretrainOptions, PretrainReport, RunConfig, RunDir, default_run_path, pretrain};
+
+use super::options::{self, Lengths, Shared};
+use super::screen::Screen;
+use super::{Interrupt, settings, threads};
+
+/// Pretrain on any images: the patch network learns to find masked patches
+///
+/// Settings come from a preset, then --config, then --set, then the short options. The run directory holds all of
+/// them, the checkpoints and encoder.safetensors, the trained patch network.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Complete settings to start from: sample, quick, cifar10, imagenet32 or imagenet224 [default: cifar10]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    preset: Option<String>,
+    #[command(flatten)]
+    lengths: Lengths,
+    #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// How a run begins.
+#[derive(clap::Args)]
+pub struct Start {
+    /// Continue RUN (or the run in --out) exactly where it stopped, with its own settings
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    pub resume: Option<Option<PathBuf>>,
+    /// Begin a new run with the weights of a run, a checkpoint or a weights file
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub init_from: Option<PathBuf>,
+}
+
+pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
+    let screen = options.shared.screen();
+    let preset = options.preset.as_deref().unwrap_or("cifar10");
+    let report = train(preset, &options.lengths, &options.start, &options.shared, interrupt)?;
+    outcome(&report, &screen)?;
+    next(&report.run_dir, &screen)?;
+    screen.json(&report)
+}
+
+/// Resolves the settings, shows them, and trains.
+pub fn train(
+    preset: &str,
+    lengths: &Lengths,
+    start: &Start,
+    shared: &Shared,
+    interrupt: &Interrupt,
+) -> Result<PretrainReport> {
+    let mut overrides = shared.overrides()?;
+    overrides.extend(lengths.of_pretraining());
+    let file = shared.config.as_deref();
+    let resumed = options::resumed(start.resume.as_ref(), shared.out.as_ref())?;
+    let config = match &resumed {
+        Some((_, config)) => config.with_overrides(file, &overrides)?,
+        None => RunConfig::resolve(preset, file, &overrides)?,
+    };
+    threads::ensure(config.run.threads)?;
+    let device = shared.device()?;
+    let (out, resume) = match (resumed, &shared.out) {
+        (Some((run, _)), _) => (run.path().to_path_buf(), true),
+        (None, Some(out)) => (out.clone(), false),
+        (None, None) => (default_run_path(preset, config.run.seed), false),
+    };
+    if !resume {
+        RunDir::check_free(&out)?;
+    }
+    device.select()?; // Told before the settings are.
+    let sections = ["data", "patch", "encoder", "attnpool", "loss", "optim", "schedule", "run"];
+    shared.screen().note(settings::of(&config, &sections)?)?;
+    interrupt.while_training(|stop| {
+        let carried_out = PretrainOptions {
+            out,
+            resume,
+            init_from: start.init_from.clone(),
+            device,
+            quiet: shared.quiet,
+            stop: stop.clone(),
+            command: options::command_line(),
+        };
+        pretrain(config, &carried_out).map_err(Error::from)
+    })
+}
+
+/// What the run came to, by its own images.
+pub fn outcome(report: &PretrainReport, screen: &Screen) -> Result<()> {
+    let PretrainReport { steps, loss, accuracy, chance, images_per_second, seconds, .. } = report;
+    screen.result(format!(
+        "trained    {steps} steps in {seconds:.0} s at {images_per_second:.1} images/s; training loss {loss:.4}, \
+         accuracy {accuracy:.4} (chance {chance:.4})"
+    ))?;
+    if let Some(found) = &report.held_out {
+        screen.result(format!(
+            "held out   accuracy {:.4} ± {:.4} on {} images kept away from training ({} masks each; chance {:.4})",
+            found.accuracy, found.standard_error, found.images, found.passes, found.chance
+        ))?;
+    }
+    let mut names = report.files.iter().map(|file| file.display().to_string());
+    screen.result(format!("wrote      {}", names.next().unwrap_or_default()))?;
+    names.try_for_each(|name| screen.result(format!("           {name}")))
+}
+
+/// What to do with the run.
+pub fn next(run: &Path, screen: &Screen) -> Result<()> {
+    let run = run.display();
+    screen
+        .note(format!("next       cargo xtask finetune --from {run}\n           cargo xtask linear-eval --from {run}"))
+}

@@ -1,0 +1,33 @@
+//! `result.json`: the JSON line of a command, kept beside what it was computed from.
+
+use std::path::{Path, PathBuf};
+
+use selfie_eval::{Error, Result};
+use serde::Serialize;
+
+const NAME: &str = "result.json";
+
+/// Whether an evaluation may write into `folder`; asked before any work.
+pub fn check_free(folder: Option<&Path>) -> Result<()> {
+    match folder {
+        Some(folder) if folder.join(NAME).exists() => {
+            let reason = format!("{} holds a {NAME} already, expected a new folder", folder.display());
+            Err(Error::config("--out", reason))
+        }
+        Some(folder) if folder.exists() && !folder.is_dir() => {
+            Err(Error::config("--out", format!("{} is a file, expected a folder", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes `result` into `folder`, which is made where it is not there: whole, or not at all.
+pub fn write(folder: &Path, result: &impl Serialize) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let path = folder.join(NAME);
+    let text = serde_json::to_string_pretty(result).map_err(|error| Error::io(&path)(error.into()))?;
+    let temporary = folder.join(format!("{NAME}.tmp"));
+    std::fs::write(&temporary, text + "\n").map_err(Error::io(&temporary))?;
+    std::fs::rename(&temporary, &path).map_err(Error::io(&path))?;
+    Ok(path)
+}

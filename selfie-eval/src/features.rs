@@ -1,0 +1,136 @@
+//! Features of a frozen patch network P: of whole images, and of their patches.
+//!
+//! `image` is the whole image through the trunk, as fine-tuning uses it; `patches` is the mean of the embeddings of
+//! the image's patches, as pretraining saw them. Both in eval mode, without augmentation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{Device, Tensor};
+use selfie_encoder::{Mode, Trunk};
+use selfie_patch::PatchGrid;
+use selfie_train::{Dataset, Loader, Normalise, Transform};
+
+use crate::error::{Error, Result};
+
+/// Which features of an image.
+///
+/// ```
+/// use selfie_eval::FeatureKind;
+/// assert_eq!("patches".parse::<FeatureKind>()?, FeatureKind::Patches);
+/// assert_eq!(FeatureKind::Image.to_string(), "image");
+/// # Ok::<(), selfie_eval::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeatureKind {
+    /// The whole image through the trunk.
+    Image,
+    /// The mean of the embeddings of its patches.
+    Patches,
+}
+
+impl FeatureKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Image, Self::Patches];
+}
+
+impl FromStr for FeatureKind {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|kind| kind.to_string() == word);
+        found.ok_or_else(|| Error::config("--features", format!("met `{word}`, expected image or patches")))
+    }
+}
+
+impl fmt::Display for FeatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Patches => "patches",
+        })
+    }
+}
+
+/// How images become batches of an evaluation.
+#[derive(Clone)]
+pub struct View {
+    /// What makes floats of bytes.
+    pub normalise: Normalise,
+    /// Side of the square that every image is brought to, in pixels.
+    pub image_size: usize,
+    /// Images at once.
+    pub batch_size: usize,
+    /// Loader threads.
+    pub workers: usize,
+}
+
+impl View {
+    /// All of `images` once, in their order.
+    ///
+    /// # Errors
+    /// Where there is no image or a setting is out of range.
+    pub fn batches(&self, images: &Dataset, device: &Device) -> Result<Loader> {
+        let transform = Transform::eval(self.image_size);
+        Ok(Loader::once(images.clone(), transform, self.normalise.clone(), self.batch_size, self.workers, device)?)
+    }
+}
+
+/// Features of labelled images.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// Which features.
+    pub kind: FeatureKind,
+    /// One row an image, on the CPU: (n, D).
+    pub values: Tensor,
+    /// The classes of the images.
+    pub labels: Vec<u32>,
+}
+
+/// The features of all `images`, each kind that is asked for; `progress` is told the number of images done.
+///
+/// # Errors
+/// Where an image cannot be read, has no label, or does not fit the grid.
+pub fn extract(
+    trunk: &Trunk,
+    grid: &PatchGrid,
+    kinds: &[FeatureKind],
+    images: &Dataset,
+    view: &View,
+    device: &Device,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Features>> {
+    let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); kinds.len()];
+    let mut labels = Vec::with_capacity(images.len());
+    let mut loader = view.batches(images, device)?;
+    while let Some(batch) = loader.next()? {
+        for (kind, parts) in kinds.iter().zip(&mut parts) {
+            let features = match kind {
+                FeatureKind::Image => trunk.forward(&batch.images, Mode::Eval)?, // (B, D)
+                FeatureKind::Patches => patches(trunk, grid, &batch.images)?,    // (B, D)
+            };
+            // Detached: else every batch would keep all its activations.
+            parts.push(features.detach().to_device(&Device::Cpu)?);
+        }
+        let of_batch = batch.labels.as_ref().ok_or_else(|| {
+            let given = images.given().to_owned();
+            selfie_train::DataError::NoLabels { given }
+        })?;
+        labels.extend(of_batch.to_vec1::<u32>()?);
+        progress(labels.len());
+    }
+    let join = |(kind, parts): (&FeatureKind, Vec<Tensor>)| {
+        let values = Tensor::cat(&parts, 0)?; // (n, D)
+        Ok(Features { kind: *kind, values, labels: labels.clone() })
+    };
+    kinds.iter().zip(parts).map(join).collect()
+}
+
+/// The mean of the embeddings of an image's patches: (B, C, H, W) -> (B, D).
+fn patches(trunk: &Trunk, grid: &PatchGrid, images: &Tensor) -> Result<Tensor> {
+    let patches = grid.split(images)?; // (B, N, C, P, P)
+    let (b, n, c, p, _) = patches.dims5()?;
+    let h = trunk.forward(&patches.reshape((b * n, c, p, p))?, Mode::Eval)?; // (B N, D)
+    Ok(h.reshape((b, n, trunk.embed_dim()))?.mean(1)?) // (B, D)
+}

@@ -1,0 +1,219 @@
+//! Fine-tuning as the paper does it (arXiv 1906.02940, "Finetuning Details"): P fills stages 1-3 of a ResNet, stage 4
+//! and the classifier are fresh, whole images, all layers trained by SGD with Nesterov momentum, warm-up, then
+//! cosine.
+//!
+//! Training goes through the one loop of selfie-train. Nothing is chosen: the last weights are tested, on the whole
+//! test split in eval mode. From scratch it is the supervised baseline, by the same code.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, Device};
+use selfie_encoder::{Mode, ResNet};
+use selfie_train::{
+    Augment, Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, StopFlag,
+    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, recipe_changes, write_tensors,
+};
+use serde_json::{Value, json};
+
+pub use report::FinetuneReport;
+
+use crate::accuracy::Accuracy;
+use crate::error::{Error, Result};
+use crate::features::View;
+use crate::labelled::Labelled;
+use crate::origin::Origin;
+use crate::transfer::{PREFIX, Transfer, bare, load_trunk};
+
+/// Images that mean and deviation are measured on, at most, where the origin does not tell them.
+pub(crate) const STATS_IMAGES: usize = 10_000;
+
+/// A network that is ready to be fine-tuned: data opened, weights carried over.
+pub struct Finetune {
+    config: RunConfig,
+    plan: Plan,
+    data: Labelled,
+    normalise: Normalise,
+    origin: Origin,
+    transfer: Transfer,
+    store: ParamStore,
+    task: Classification,
+    device: Device,
+}
+
+/// How training is carried out and where it is kept.
+#[derive(Clone, Default)]
+pub struct Session<'a> {
+    /// Metrics and checkpoints; nothing is written without.
+    pub run_dir: Option<&'a RunDir>,
+    /// Go on from the directory's latest checkpoint.
+    pub resume: bool,
+    /// No progress.
+    pub quiet: bool,
+    /// The request to stop.
+    pub stop: StopFlag,
+}
+
+impl Finetune {
+    /// Opens the data of `config` and builds the network, with the weights of `origin`. Nothing is written.
+    ///
+    /// # Errors
+    /// Where settings, data or weights do not fit; all of it before any training.
+    pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let data = Labelled::open(&config.data.source, &config.finetune.labels, config.run.seed)?;
+        let (trunk, _) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
+        if config.data.mean.is_empty() {
+            (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;
+        }
+        let store = ParamStore::new(config.run.seed, device);
+        let classes = data.classes().len();
+        let network = ResNet::new(&config.encoder.with_stage4(), classes, store.builder().pp(PREFIX))?;
+        let transfer = match origin.weights() {
+            Some(_) => Transfer::carry_over(&trunk, &store)?,
+            None => Transfer::default(),
+        };
+        let mut plan = config.finetune_plan();
+        plan.run.checkpoint_every = config.run.checkpoint_every;
+        Ok(Self {
+            plan,
+            normalise: normalise_of(&config)?,
+            task: Classification::new(network, classes, config.finetune.label_smoothing),
+            origin: origin.clone(),
+            device: device.clone(),
+            config,
+            data,
+            transfer,
+            store,
+        })
+    }
+
+    /// The settings, with mean and deviation filled in.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The images.
+    #[must_use]
+    pub fn data(&self) -> &Labelled {
+        &self.data
+    }
+
+    /// What came from P; empty from scratch.
+    #[must_use]
+    pub fn transfer(&self) -> &Transfer {
+        &self.transfer
+    }
+
+    /// Number of trained values.
+    #[must_use]
+    pub fn num_parameters(&self) -> usize {
+        self.store.num_parameters()
+    }
+
+    /// Trains to the end of the plan.
+    ///
+    /// # Errors
+    /// `Interrupted` after a request to stop, with the state saved where there is a directory; else whatever failed.
+    pub fn train(&self, session: &Session) -> Result<TrainReport> {
+        let recipe = self.recipe()?;
+        let mut state = match session.run_dir.filter(|_| session.resume) {
+            None => TrainState::fresh(&self.plan, &self.store)?,
+            Some(run) => self.restore(run, &recipe)?,
+        };
+        let augment = if self.config.finetune.augment { self.config.data.augment } else { Augment::None };
+        let batches = LoaderConfig {
+            batch_size: self.plan.run.batch_size,
+            workers: self.config.data.workers,
+            seed: self.plan.run.seed,
+            start_position: state.position(&self.plan),
+            end_position: Some(self.plan.run.steps * self.plan.run.batch_size as u64),
+        };
+        let transform = Transform::train(augment, self.config.patch.image_size);
+        let mut loader =
+            Loader::new(self.data.train.clone(), transform, self.normalise.clone(), batches, &self.device)?;
+        let trainer = Trainer {
+            task: &self.task,
+            store: &self.store,
+            plan: &self.plan,
+            epoch_images: self.data.train.len(),
+            held_out: None,
+            run_dir: session.run_dir,
+            recipe,
+            quiet: session.quiet,
+            stop: session.stop.clone(),
+        };
+        Ok(trainer.train(&mut state, &mut loader)?)
+    }
+
+    /// Top-1 and per-class accuracy on the whole test split, in eval mode.
+    ///
+    /// # Errors
+    /// Where an image cannot be read.
+    pub fn test(&self) -> Result<Accuracy> {
+        let mut predicted = Vec::with_capacity(self.data.test.len());
+        let mut loader = self.view().batches(&self.data.test, &self.device)?;
+        while let Some(batch) = loader.next()? {
+            let logits = self.task.network().forward(&batch.images, Mode::Eval)?; // (B, classes)
+            predicted.extend(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
+        }
+        let labels: Vec<_> = (0..self.data.test.len()).filter_map(|i| self.data.test.label(i)).collect();
+        Accuracy::new(&predicted, &labels, self.data.classes())
+    }
+
+    /// Writes the whole network as `resnet.safetensors` below `folder`, under torchvision's names.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write_weights(&self, folder: &Path) -> Result<PathBuf> {
+        let path = folder.join("resnet.safetensors");
+        let inner = |(name, tensor): (String, _)| Some((bare(&name)?.to_owned(), tensor));
+        let tensors: BTreeMap<_, _> = self.store.tensors().into_iter().filter_map(inner).collect();
+        let metadata = json!({
+            "format": "selfie resnet",
+            "version": 1,
+            "encoder": self.config.encoder,
+            "patch": self.config.patch,
+            "data": { "mean": self.config.data.mean, "std": self.config.data.std },
+            "classes": self.data.classes(),
+        });
+        write_tensors(&path, &tensors, metadata)?;
+        Ok(path)
+    }
+
+    /// What every checkpoint carries: the run's recipe and that of fine-tuning.
+    fn recipe(&self) -> Result<Value> {
+        let mut recipe = self.config.recipe()?;
+        recipe["finetune"] = serde_json::to_value(&self.config.finetune)
+            .map_err(|error| Error::config("finetune", error.to_string()))?;
+        recipe.sort_all_objects();
+        Ok(recipe)
+    }
+
+    fn restore(&self, run: &RunDir, recipe: &Value) -> Result<TrainState> {
+        let checkpoint = run.read_checkpoint(None)?;
+        let changes = recipe_changes(&checkpoint.record().config, recipe);
+        if !changes.is_empty() {
+            let reason = format!("{}; a resumed run keeps its settings", changes.join(", "));
+            return Err(Error::config("--resume", reason));
+        }
+        if checkpoint.record().train_images != self.data.train.len() as u64 {
+            let (met, began) = (self.data.train.len(), checkpoint.record().train_images);
+            let reason = format!("{met} images to train on, expected the {began} that the run began with");
+            return Err(Error::config("data.source", reason));
+        }
+        Ok(TrainState::restore(&checkpoint, &self.plan, &self.store)?)
+    }
+
+    fn view(&self) -> View {
+        View {
+            normalise: self.normalise.clone(),
+            image_size: self.config.patch.image_size,
+            batch_size: self.plan.run.micro_batch(),
+            workers: self.config.data.workers,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a user meets on the command line: help, and for every bad input one line, the right exit status, and nothing
+//! written.
+
+use crate::place::{Place, TINY};
+
+/// Asserts the exit status, one line on stderr that holds every word, nothing on stdout, and nothing new in the folder.
+fn refuses(place: &Place, arguments: &str, status: i32, words: &[&str]) {
+    let before = place.names();
+    let call = place.call(arguments);
+    assert_eq!(call.status, Some(status), "{arguments}: {}", call.stderr);
+    assert_eq!(call.stderr.lines().count(), 1, "{arguments}: {}", call.stderr);
+    assert!(call.stderr.starts_with("error: ") && call.stdout.is_empty(), "{arguments}: {}", call.stdout);
+    for word in words {
+        assert!(call.stderr.contains(word), "{arguments}: no '{word}' in {}", call.stderr);
+    }
+    assert_eq!(place.names(), before, "{arguments}");
+}
+
+#[test]
+fn every_command_has_its_help() {
+    let place = Place::new();
+    for command in ["pretrain-imagenet", "pretrain", "finetune", "masked-eval", "linear-eval", "bench", "bench step"] {
+        let page = place.run(&format!("{command} --help"));
+        assert!(page.contains("Usage: selfie") && page.contains("--help"), "{page}");
+    }
+    let page = place.run("finetune --help");
+    for option in ["--data", "--out", "--seed", "--device", "--threads", "--config", "--set", "--quiet", "--json"] {
+        assert!(page.contains(option), "no {option} in {page}");
+    }
+}
+
+#[test]
+fn bad_usage_is_told_in_one_line() {
+    let place = Place::new();
+    refuses(&place, "pretrian", 2, &["pretrian", "the nearest is 'pretrain'"]);
+    refuses(&place, "finetune --form x", 2, &["--form", "the nearest is '--from'"]);
+    refuses(&place, "finetune", 2, &["--from"]);
+    refuses(&place, "pretrain --resume", 2, &["--resume RUN"]);
+    refuses(&place, "pretrain --resume a --init-from b", 2, &["--init-from"]);
+    assert_eq!(place.call("").status, Some(2));
+}
+
+#[test]
+fn bad_settings_name_key_value_and_expectation() {
+    let place = Place::new();
+    place.write("bad.toml", b"[optim]\nlr = \"fast\"\n");
+    place.write("torn.toml", b"[optim\n");
+    refuses(&place, "pretrain --set optim.lrr=1", 2, &["optim.lrr", "the nearest is optim.lr"]);
+    refuses(&place, "pretrain --set run.steps=many", 2, &["run.steps", "`many`", "a whole number"]);
+    refuses(&place, "pretrain --steps -3", 2, &["--steps", "-3", "0 or more"]);
+    refuses(&place, "pretrain --set nonsense", 2, &["`nonsense`", "section.key=value"]);
+    refuses(&place, "pretrain --preset huge", 2, &["`huge`", "cifar10"]);
+    refuses(&place, "pretrain --set patch.patch_size=7", 2, &["32", "7"]);
+    refuses(&place, "pretrain --config bad.toml", 2, &["bad.toml", "optim.lr", "a number"]);
+    refuses(&place, "pretrain --config torn.toml", 2, &["torn.toml", "line 1"]);
+    refuses(&place, "pretrain --config none.toml", 2, &["none.toml"]);
+    refuses(&place, "bench step --patch-size 7", 2, &["32", "7"]);
+    refuses(&place, "bench step --task sleep", 2, &["`sleep`", "pretrain or finetune"]);
+}
+
+#[test]
+fn bad_data_names_the_place() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.write("broken/train/a/x.jpg", b"no image");
+    place.write("broken/train/b/y.jpg", b"no image");
+    place.write("flat/z.png", b"no image");
+    let quick = |data: &str| format!("pretrain {TINY} --steps 1 --out out --data {data}");
+    refuses(&place, &quick("nowhere"), 2, &["no such folder", "nowhere"]);
+    refuses(&place, &quick("empty"), 2, &["no images", "empty", ".jpg"]);
+    refuses(&place, &quick("broken"), 1, &["broken/train/a/x.jpg", "neither JPEG nor PNG"]);
+    refuses(&place, &quick("zip:file"), 2, &["zip", "folder:DIR"]);
+    let finetune = |data: &str| format!("finetune --from scratch --preset quick --out out --data {data}");
+    refuses(&place, &finetune("flat"), 2, &["flat", "no labels"]);
+    refuses(&place, &finetune("broken"), 2, &["broken", "no test split"]);
+    refuses(&place, "finetune --from scratch --labels 0.05", 2, &["\"0.05\"", "5%", "400/class"]);
+    refuses(&place, "linear-eval --from scratch --labels 900/class", 2, &["900/class", "has only"]);
+}
+
+#[test]
+fn bad_devices_are_told() {
+    let place = Place::new();
+    refuses(&place, "pretrain --preset quick --device tpu", 2, &["`tpu`", "cuda:N"]);
+    // Whatever the program was built for: there are not so many.
+    refuses(&place, "pretrain --preset quick --device cuda:99", 2, &["--device", "cuda:99"]);
+}
+
+#[test]
+fn bad_origins_are_told() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    place.write("text.safetensors", b"no tensors");
+    for command in ["finetune", "linear-eval"] {
+        refuses(&place, &format!("{command} --from nowhere"), 2, &["nowhere", "scratch"]);
+        refuses(&place, &format!("{command} --from empty"), 2, &["empty", "holds no run"]);
+        refuses(&place, &format!("{command} --from text.safetensors"), 2, &["text.safetensors", "safetensors file"]);
+        refuses(&place, &format!("{command} --from scratch --checkpoint 3"), 2, &["--checkpoint", "3"]);
+        refuses(&place, &format!("{command} --from scratch --data empty"), 2, &["--preset", "cifar10"]);
+    }
+    refuses(&place, "masked-eval --from nowhere", 2, &["nowhere", "no such run directory"]);
+    refuses(&place, "linear-eval --from scratch --features all", 2, &["`all`", "image or patches"]);
+}
+
+#[test]
+fn a_run_is_not_written_over_and_misfits_are_named() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));
+    refuses(&place, &format!("pretrain {TINY} --steps 1 --out run"), 2, &["run", "already holds a run", "--resume"]);
+    refuses(&place, "finetune --from run --out run", 2, &["run", "already holds a run"]);
+    refuses(&place, "finetune --from run --preset quick", 2, &["--preset", "quick", "run"]);
+    refuses(&place, "finetune --resume run", 2, &["run", "no fine-tuning run"]);
+    let width = ["conv1.weight", "[8, 3, 3, 3]", "[16, 3, 3, 3]"];
+    refuses(&place, "finetune --from run --set encoder.width=16 --out new", 2, &width);
+    refuses(&place, "linear-eval --from run/encoder.safetensors --set encoder.width=16", 2, &width);
+    refuses(&place, "masked-eval --from run --set encoder.width=16", 2, &width);
+    refuses(&place, "masked-eval --from run --checkpoint 7", 2, &["7", "1"]);
+    refuses(&place, "masked-eval --from run --masks 0", 2, &["--masks", "0"]);
+    refuses(&place, "masked-eval --from run --split all", 2, &["`all`", "heldout"]);
+    refuses(&place, "pretrain --resume run --lr 3", 2, &["optim.lr", "0.001", "3"]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_a_failure_and_not_a_panic() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));
+    let checkpoint = place.path("run/checkpoints/step-00000001.safetensors");
+    let mut bytes = std::fs::read(&checkpoint).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&checkpoint, &bytes).unwrap();
+    refuses(&place, "masked-eval --from run", 1, &["step-00000001.safetensors", "damaged"]);
+    std::fs::write(&checkpoint, &bytes[..middle]).unwrap();
+    refuses(&place, "finetune --from run", 1, &["step-00000001.safetensors"]);
+}

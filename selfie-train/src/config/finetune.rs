@@ -1,0 +1,67 @@
+//! The section `[finetune]`: what training a whole ResNet on labels needs beside the encoder's shape.
+//!
+//! The paper tunes these numbers for each share of labels and prints none of them; the defaults are common ones.
+
+use serde::{Deserialize, Serialize};
+
+use super::sections::{at_least_one, fraction, not_negative, positive};
+use crate::error::{Error, Result};
+
+/// `[finetune]`: fine-tuning on labels, by SGD with Nesterov momentum 0.9 and a cosine; the seed is that of `[run]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// How many labels: `"5%"` of each class, or `"400/class"`.
+    pub labels: String,
+    /// Updates of the weights.
+    pub steps: u64,
+    /// Images an update.
+    pub batch_size: usize,
+    /// Images that go through the network at once, at most; 0 = the whole batch.
+    pub micro_batch_size: usize,
+    /// The base learning rate.
+    pub lr: f64,
+    /// Weight decay, on kernels and matrices only.
+    pub weight_decay: f64,
+    /// Probability that is taken from the true class and spread over all.
+    pub label_smoothing: f64,
+    /// Steps of linear warm-up; 0 = min(100, steps / 10).
+    pub warmup_steps: u64,
+    /// Steps between two lines of metrics.
+    pub log_every: u64,
+    /// Whether training images are cropped and flipped at random.
+    pub augment: bool,
+}
+
+impl Default for FinetuneConfig {
+    fn default() -> Self {
+        Self {
+            labels: "100%".to_owned(),
+            steps: 4000,
+            batch_size: 128,
+            micro_batch_size: 0,
+            lr: 0.05,
+            weight_decay: 1e-4,
+            label_smoothing: 0.0,
+            warmup_steps: 0,
+            log_every: 50,
+            augment: true,
+        }
+    }
+}
+
+impl FinetuneConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        at_least_one("finetune.steps", self.steps)?;
+        at_least_one("finetune.log_every", self.log_every)?;
+        at_least_one("finetune.batch_size", self.batch_size as u64)?;
+        positive("finetune.lr", self.lr)?;
+        not_negative("finetune.weight_decay", self.weight_decay)?;
+        fraction("finetune.label_smoothing", self.label_smoothing)?;
+        if self.warmup_steps > self.steps {
+            let reason = format!("met {}, expected at most finetune.steps = {}", self.warmup_steps, self.steps);
+            return Err(Error::config("finetune.warmup_steps", reason));
+        }
+        Ok(())
+    }
+}

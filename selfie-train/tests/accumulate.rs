@@ -1,0 +1,93 @@
+//! A batch that goes through the model in parts gives the update of the whole batch; tested with a task without batch norm.
+#![allow(clippy::unwrap_used)]
+
+mod small;
+
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::{Linear, Module};
+use selfie_train::{
+    Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, ParamStore, Phase, Plan, Result, RunConfig, StopFlag,
+    Task, TaskOutput, TrainState, Trainer, Transform,
+};
+
+/// Which of two classes an image has, by one linear layer over its pixels.
+struct Linear2(Linear);
+
+impl Task for Linear2 {
+    fn loss(&self, batch: &Batch, _: Phase) -> Result<TaskOutput> {
+        let labels = batch.labels.as_ref().unwrap();
+        let logits = self.0.forward(&batch.images.flatten_from(1)?)?; // (B, 2)
+        let correct = logits.detach().argmax(D::Minus1)?.eq(labels)?; // (B)
+        Ok(TaskOutput {
+            loss: candle_nn::loss::cross_entropy(&logits, labels)?,
+            accuracy: correct.to_dtype(DType::F32)?.mean_all()?,
+            correct: correct.unsqueeze(1)?,
+        })
+    }
+
+    fn chance(&self) -> f64 {
+        0.5
+    }
+}
+
+fn plan(micro_batch_size: usize) -> Plan {
+    let mut config = RunConfig::preset("quick").unwrap();
+    (config.run.steps, config.run.batch_size, config.run.log_every) = (5, 12, 5);
+    (config.run.micro_batch_size, config.optim.clip_norm) = (micro_batch_size, 0.1);
+    config.pretrain_plan()
+}
+
+/// Weights, loss and accuracy after five steps.
+fn trained(micro_batch_size: usize) -> (Vec<f32>, f64, f64) {
+    let pixels = |i: u8| (0..48).map(|p| (p * 5) ^ i.wrapping_mul(37)).collect();
+    let images = (0..24).map(|i| Image8::new(4, 4, pixels(i)).unwrap()).collect();
+    let labels: Vec<_> = (0..24).map(|i| i % 2).collect();
+    let data = Dataset::from_images(images, &labels, &["a", "b"]).unwrap();
+    let normalise = Normalise::new(&[0.5; 3], &[0.25; 3]).unwrap();
+    let batches = LoaderConfig { batch_size: 12, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let mut loader = Loader::new(data, Transform::eval(4), normalise, batches, &Device::Cpu).unwrap();
+
+    let (plan, store) = (plan(micro_batch_size), ParamStore::new(0, &Device::Cpu));
+    let task = Linear2(candle_nn::linear(48, 2, store.builder()).unwrap());
+    let (recipe, stop) = (serde_json::Value::Null, StopFlag::default());
+    let trainer = Trainer {
+        task: &task,
+        store: &store,
+        plan: &plan,
+        epoch_images: 24,
+        held_out: None,
+        run_dir: None,
+        recipe,
+        quiet: true,
+        stop,
+    };
+    let report = trainer.train(&mut TrainState::fresh(&plan, &store).unwrap(), &mut loader).unwrap();
+    let flat = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (store.tensors().into_iter().flat_map(|(_, tensor)| flat(tensor)).collect(), report.loss, report.accuracy)
+}
+
+#[test]
+fn parts_of_any_size_give_the_update_of_the_whole_batch() {
+    let (whole, loss, accuracy) = trained(0);
+    for micro in [1, 3, 5, 7, 12, 100] {
+        let (parts, loss_of_parts, accuracy_of_parts) = trained(micro);
+        let apart = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 2e-6, "parts of {micro}: weights {apart} apart");
+        assert!((loss - loss_of_parts).abs() < 1e-6 && (accuracy - accuracy_of_parts).abs() < 1e-6, "parts of {micro}");
+    }
+}
+
+#[test]
+fn masks_do_not_depend_on_how_the_batch_is_cut() {
+    use selfie_train::{MaskedPatches, SelfieModel};
+    let config = small::config(std::path::Path::new("unused"), 1);
+    let store = ParamStore::new(0, &Device::Cpu);
+    let task = MaskedPatches::new(SelfieModel::new(&config, store.builder()).unwrap(), &config).unwrap();
+    let targets = |images: std::ops::Range<u64>, part| {
+        let puzzle = task.puzzle(images, Phase::Train { step: 3, part }, &Device::Cpu).unwrap();
+        puzzle.mask.targets.to_vec2::<u32>().unwrap()
+    };
+    let whole = targets(36..48, 0);
+    assert_eq!(whole, [targets(36..40, 0), targets(40..48, 1)].concat());
+    assert_ne!(whole, targets(48..60, 0)); // and are fresh in the next step
+}

@@ -1,0 +1,123 @@
+//! The composed model: every parameter is reached, names are those that other tools know, evaluation is deterministic.
+#![allow(clippy::unwrap_used)]
+
+mod small;
+
+use candle_core::{DType, Device, Tensor};
+use selfie_train::{Gradients, MaskedPatches, Mode, Output, ParamStore, Phase, RunConfig, SelfieModel};
+
+struct Built {
+    store: ParamStore,
+    task: MaskedPatches,
+}
+
+fn built(config: &RunConfig) -> Built {
+    let store = ParamStore::new(0, &Device::Cpu);
+    let task = MaskedPatches::new(SelfieModel::new(config, store.builder()).unwrap(), config).unwrap();
+    Built { store, task }
+}
+
+/// A wave of values, (B, C, H, W).
+fn images(b: usize, size: usize) -> Tensor {
+    let values = (0..b * 3 * size * size).map(|i| (i as f32 * 0.7).sin() + (i as f32 * 0.011).cos()).collect();
+    Tensor::from_vec(values, (b, 3, size, size), &Device::Cpu).unwrap()
+}
+
+fn forward(built: &Built, images: &Tensor, phase: Phase, mode: Mode) -> Output {
+    let numbers = 0..images.dim(0).unwrap() as u64;
+    let puzzle = built.task.puzzle(numbers, phase, &Device::Cpu).unwrap();
+    built.task.model().forward(images, &puzzle, mode).unwrap()
+}
+
+const TRAIN: Phase = Phase::Train { step: 0, part: 0 };
+
+/// Small models of all kinds, with the side of their images.
+fn kinds() -> Vec<(&'static str, RunConfig)> {
+    let tiny = small::config(std::path::Path::new("unused"), 1);
+    let with = |change: fn(&mut RunConfig)| {
+        let mut config = tiny.clone();
+        change(&mut config);
+        config
+    };
+    vec![
+        ("full positions, small stem", tiny.clone()),
+        ("pre-activation blocks", with(|c| c.encoder.block = selfie_encoder::Block::V2)),
+        ("scaled logits", with(|c| c.loss.logits = selfie_loss::Logits::Scaled)),
+        ("cosine logits", with(|c| c.loss.logits = selfie_loss::Logits::Cosine)),
+        ("a subset of distractors", with(|c| c.loss.num_distractors = 2)),
+        ("one mask a batch", with(|c| c.patch.mask = selfie_patch::MaskScope::PerBatch)),
+        (
+            "row and column positions, pooled stem",
+            with(|c| {
+                c.encoder.stem = selfie_encoder::Stem::ImageNet;
+                c.attnpool.positions = selfie_attnpool::Positions::RowColumn;
+                (c.patch.image_size, c.patch.patch_size, c.patch.num_targets) = (96, 32, 3);
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn every_parameter_receives_a_gradient() {
+    for (kind, config) in kinds() {
+        let built = built(&config);
+        let output = forward(&built, &images(6, config.patch.image_size), TRAIN, Mode::Train { dropout: 1 });
+        let parameters = built.store.parameters();
+        let gradients = Gradients::backward(&output.loss, &parameters).unwrap();
+        for (at, parameter) in parameters.iter().enumerate() {
+            let gradient = gradients.get(at).unwrap_or_else(|| panic!("{kind}: {} has no gradient", parameter.name));
+            let size = gradient.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(size > 0.0 && size.is_finite(), "{kind}: {} has the gradient {size}", parameter.name);
+        }
+    }
+}
+
+#[test]
+fn shapes_are_those_of_the_letters() {
+    let config = small::config(std::path::Path::new("unused"), 1);
+    let output = forward(&built(&config), &images(5, 32), TRAIN, Mode::Train { dropout: 1 });
+    let (b, n, m, d) = (5, 16, 4, config.encoder.embed_dim());
+    assert_eq!(output.h.dims(), [b, n, d]);
+    assert_eq!(output.u.dims(), [b, d]);
+    assert_eq!(output.queries.dims(), [b, m, d]);
+    assert_eq!(output.logits.dims(), [b, m, m]);
+    assert_eq!((output.correct.dims(), output.correct.dtype()), (&[b, m][..], DType::U8));
+    assert_eq!((output.loss.rank(), output.accuracy.rank()), (0, 0));
+}
+
+#[test]
+fn evaluation_is_deterministic_and_leaves_the_running_statistics_alone() {
+    let config = small::config(std::path::Path::new("unused"), 1);
+    let built = built(&config);
+    let statistics = || built.store.get("encoder.bn1.running_mean").unwrap().to_vec1::<f32>().unwrap();
+    let logits = || {
+        forward(&built, &images(3, 32), Phase::Eval { seed: 1 }, Mode::Eval)
+            .logits
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap()
+    };
+    let before = statistics();
+    assert_eq!(logits(), logits());
+    assert_eq!(statistics(), before);
+    forward(&built, &images(3, 32), TRAIN, Mode::Train { dropout: 1 });
+    assert_ne!(statistics(), before);
+}
+
+#[test]
+fn variables_have_torchvision_s_and_pytorch_s_names() {
+    let store = built(&small::config(std::path::Path::new("unused"), 1)).store;
+    for name in [
+        "encoder.conv1.weight",
+        "encoder.bn1.running_var",
+        "encoder.layer1.0.downsample.0.weight",
+        "encoder.layer3.0.bn3.bias",
+        "attnpool.u0",
+        "attnpool.pos",
+        "attnpool.layers.0.self_attn.in_proj_weight",
+        "attnpool.layers.0.norm2.bias",
+    ] {
+        assert!(store.get(name).is_some(), "{name}");
+    }
+}
