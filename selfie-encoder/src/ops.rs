@@ -17,6 +17,7 @@ pub(crate) mod pool;
 mod product;
 pub(crate) mod taps;
 pub(crate) mod tiles;
+mod vectors;
 
 pub(crate) use composed::{add_relu, mean_pool};
 pub(crate) use outer::outer;

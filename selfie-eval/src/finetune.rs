@@ -14,7 +14,7 @@ use candle_core::{D, Device};
 use selfie_encoder::{Mode, ResNet};
 use selfie_train::{
     Augment, Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, StopFlag,
-    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, recipe_changes, write_tensors,
+    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -40,6 +40,7 @@ pub struct Finetune {
     transfer: Transfer,
     store: ParamStore,
     task: Classification,
+    state: TrainState,
     device: Device,
 }
 
@@ -48,8 +49,6 @@ pub struct Finetune {
 pub struct Session<'a> {
     /// Metrics and checkpoints; nothing is written without.
     pub run_dir: Option<&'a RunDir>,
-    /// Go on from the directory's latest checkpoint.
-    pub resume: bool,
     /// No progress.
     pub quiet: bool,
     /// The request to stop.
@@ -78,6 +77,7 @@ impl Finetune {
         let mut plan = config.finetune_plan();
         plan.run.checkpoint_every = config.run.checkpoint_every;
         Ok(Self {
+            state: TrainState::fresh(&plan, &store)?,
             plan,
             normalise: normalise_of(&config)?,
             task: Classification::new(network, classes, config.finetune.label_smoothing),
@@ -114,22 +114,28 @@ impl Finetune {
         self.store.num_parameters()
     }
 
+    /// Goes back to the state that the fine-tuning in `run` stopped in.
+    ///
+    /// # Errors
+    /// Where it began with other settings or data, or its checkpoint is damaged.
+    pub fn restore(&mut self, run: &RunDir) -> Result<()> {
+        let checkpoint = run.read_checkpoint(None)?;
+        checkpoint.check_same_run(&self.recipe()?, self.data.train.len())?;
+        self.state = TrainState::restore(&checkpoint, &self.plan, &self.store)?;
+        Ok(())
+    }
+
     /// Trains to the end of the plan.
     ///
     /// # Errors
     /// `Interrupted` after a request to stop, with the state saved where there is a directory; else whatever failed.
-    pub fn train(&self, session: &Session) -> Result<TrainReport> {
-        let recipe = self.recipe()?;
-        let mut state = match session.run_dir.filter(|_| session.resume) {
-            None => TrainState::fresh(&self.plan, &self.store)?,
-            Some(run) => self.restore(run, &recipe)?,
-        };
+    pub fn train(&mut self, session: &Session) -> Result<TrainReport> {
         let augment = if self.config.finetune.augment { self.config.data.augment } else { Augment::None };
         let batches = LoaderConfig {
             batch_size: self.plan.run.batch_size,
             workers: self.config.data.workers,
             seed: self.plan.run.seed,
-            start_position: state.position(&self.plan),
+            start_position: self.state.position(&self.plan),
             end_position: Some(self.plan.run.steps * self.plan.run.batch_size as u64),
         };
         let transform = Transform::train(augment, self.config.patch.image_size);
@@ -142,11 +148,14 @@ impl Finetune {
             epoch_images: self.data.train.len(),
             held_out: None,
             run_dir: session.run_dir,
-            recipe,
+            recipe: self.recipe()?,
             quiet: session.quiet,
             stop: session.stop.clone(),
         };
-        Ok(trainer.train(&mut state, &mut loader)?)
+        if self.state.step == 0 {
+            trainer.save(&self.state)?; // P's weights must survive a kill before the first checkpoint
+        }
+        Ok(trainer.train(&mut self.state, &mut loader)?)
     }
 
     /// Top-1 and per-class accuracy on the whole test split, in eval mode.
@@ -191,21 +200,6 @@ impl Finetune {
             .map_err(|error| Error::config("finetune", error.to_string()))?;
         recipe.sort_all_objects();
         Ok(recipe)
-    }
-
-    fn restore(&self, run: &RunDir, recipe: &Value) -> Result<TrainState> {
-        let checkpoint = run.read_checkpoint(None)?;
-        let changes = recipe_changes(&checkpoint.record().config, recipe);
-        if !changes.is_empty() {
-            let reason = format!("{}; a resumed run keeps its settings", changes.join(", "));
-            return Err(Error::config("--resume", reason));
-        }
-        if checkpoint.record().train_images != self.data.train.len() as u64 {
-            let (met, began) = (self.data.train.len(), checkpoint.record().train_images);
-            let reason = format!("{met} images to train on, expected the {began} that the run began with");
-            return Err(Error::config("data.source", reason));
-        }
-        Ok(TrainState::restore(&checkpoint, &self.plan, &self.store)?)
     }
 
     fn view(&self) -> View {

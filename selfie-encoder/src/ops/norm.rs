@@ -8,7 +8,7 @@
 //! Statistics are taken per tile while it is in the cache and merged by Chan's formula in f64, in the order of the tiles:
 //! the result does not depend on the number of threads. Layout: (rows, channels); `pulp` picks the vectors.
 
-use pulp::Arch;
+use super::vectors::vectorised;
 
 /// PyTorch's default ε.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -33,18 +33,21 @@ impl Moments {
     /// Moments of the rows of one tile: the mean first, then the deviations from it.
     pub(crate) fn of(x: &[f32], channels: usize) -> Self {
         let count = x.len() / channels;
-        let mean: Vec<f32> = column_sums(x, channels, |x| x).iter().map(|s| s / count as f32).collect();
+        let mean: Vec<f32> = column_sums(x, channels).iter().map(|s| s / count as f32).collect();
         let around = widen(&mean);
         let mut m2 = vec![0.0f32; around.len()];
         let mut rest = vec![0.0f32; around.len()];
-        Arch::new().dispatch(|| {
-            for row in x.chunks(around.len()) {
-                for (((s, e), &x), &mean) in m2.iter_mut().zip(&mut rest).zip(row).zip(&around) {
-                    *s += (x - mean) * (x - mean);
-                    *e += x - mean;
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in x.chunks(around.len()) {
+                    for (((s, e), &x), &mean) in m2.iter_mut().zip(&mut rest).zip(row).zip(&around) {
+                        *s += (x - mean) * (x - mean);
+                        *e += x - mean;
+                    }
                 }
-            }
-        });
+            },
+        );
         let (m2, rest) = (fold(&m2, channels), fold(&rest, channels));
         // The rounding error of the mean is what the deviations still sum up to.
         let n = count as f64;
@@ -103,26 +106,32 @@ impl Norm {
     pub(crate) fn apply(&self, x: &[f32], y: &mut [f32], relu: bool) {
         let [mean, scale, shift] = &self.wide;
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        Arch::new().dispatch(|| {
-            for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
-                for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
-                    *y = ((x - m) * a + b).max(floor);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
+                    for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
+                        *y = ((x - m) * a + b).max(floor);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// `y = relu(norm(x) + shortcut)`.
     pub(crate) fn apply_add(&self, x: &[f32], shortcut: &[f32], y: &mut [f32]) {
         let [mean, scale, shift] = &self.wide;
         let wide = mean.len();
-        Arch::new().dispatch(|| {
-            for ((y, x), s) in y.chunks_mut(wide).zip(x.chunks(wide)).zip(shortcut.chunks(wide)) {
-                for (((((y, &x), &s), &m), &a), &b) in y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift) {
-                    *y = ((x - m) * a + b + s).max(0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((y, x), s) in y.chunks_mut(wide).zip(x.chunks(wide)).zip(shortcut.chunks(wide)) {
+                    for (((((y, &x), &s), &m), &a), &b) in y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift) {
+                        *y = ((x - m) * a + b + s).max(0.0);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -151,14 +160,17 @@ impl GradientSums {
             mask(g, kept);
         }
         let g = &*g;
-        Arch::new().dispatch(|| {
-            for (g, x) in g.chunks(mean.len()).zip(x.chunks(mean.len())) {
-                for ((((s, p), &g), &x), &m) in shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean) {
-                    *s += g;
-                    *p += g * (x - m);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (g, x) in g.chunks(mean.len()).zip(x.chunks(mean.len())) {
+                    for ((((s, p), &g), &x), &m) in shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean) {
+                        *s += g;
+                        *p += g * (x - m);
+                    }
                 }
-            }
-        });
+            },
+        );
         let wide = |v: &[f32]| fold(v, channels).iter().map(|&x| x as f64).collect();
         Self { shift: wide(&shift), product: wide(&product) }
     }
@@ -199,36 +211,47 @@ impl InputGradient {
     pub(crate) fn apply(&self, g: &[f32], x: &[f32], dx: &mut [f32]) {
         let [a, b, mean, c] = &self.0;
         let wide = a.len();
-        Arch::new().dispatch(|| {
-            for ((d, g), x) in dx.chunks_mut(wide).zip(g.chunks(wide)).zip(x.chunks(wide)) {
-                for ((((((d, &g), &x), &a), &b), &m), &c) in d.iter_mut().zip(g).zip(x).zip(a).zip(b).zip(mean).zip(c) {
-                    *d = a * g + (b * (x - m) + c);
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((d, g), x) in dx.chunks_mut(wide).zip(g.chunks(wide)).zip(x.chunks(wide)) {
+                    for ((((((d, &g), &x), &a), &b), &m), &c) in
+                        d.iter_mut().zip(g).zip(x).zip(a).zip(b).zip(mean).zip(c)
+                    {
+                        *d = a * g + (b * (x - m) + c);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
 /// Sets `g` to zero wherever `kept` is not positive. A select, not a conditional store, so that it vectorises.
 pub(crate) fn mask(g: &mut [f32], kept: &[f32]) {
-    Arch::new().dispatch(|| {
-        for (g, &k) in g.iter_mut().zip(kept) {
-            *g = if k > 0.0 { *g } else { 0.0 };
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (g, &k) in g.iter_mut().zip(kept) {
+                *g = if k > 0.0 { *g } else { 0.0 };
+            }
+        },
+    );
 }
 
-/// Sum of `f(x)` over the rows of each channel.
-fn column_sums(x: &[f32], channels: usize, f: impl Fn(f32) -> f32) -> Vec<f32> {
+/// Sum over the rows of each channel.
+fn column_sums(x: &[f32], channels: usize) -> Vec<f32> {
     let mut sums = vec![0.0f32; widened(channels)];
     let wide = sums.len();
-    Arch::new().dispatch(|| {
-        for row in x.chunks(wide) {
-            for (s, &x) in sums.iter_mut().zip(row) {
-                *s += f(x);
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in x.chunks(wide) {
+                for (s, &x) in sums.iter_mut().zip(row) {
+                    *s += x;
+                }
             }
-        }
-    });
+        },
+    );
     fold(&sums, channels)
 }
 

@@ -4,9 +4,9 @@
 //! the window (0..9) is kept, one byte an output, for the backward pass.
 
 use super::tiles::Tiling;
+use super::vectors::vectorised;
 use super::{floats, with_floats};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use pulp::Arch;
 use std::sync::{Mutex, PoisonError};
 
 /// Side of the map after pooling.
@@ -31,13 +31,16 @@ pub(crate) fn max_pool(x: &[f32], (h, w, c): (usize, usize, usize), images: usiz
                     y.fill(f32::NEG_INFINITY);
                     for (tap, from) in window(row % oh, ox, (h, w)) {
                         let x = &map[from * c..][..c];
-                        Arch::new().dispatch(|| {
-                            for ((y, n), &x) in y.iter_mut().zip(winners.iter_mut()).zip(x) {
-                                let better = x > *y;
-                                *n = if better { tap } else { *n };
-                                *y = if better { x } else { *y };
-                            }
-                        });
+                        vectorised(
+                            #[inline(always)]
+                            || {
+                                for ((y, n), &x) in y.iter_mut().zip(winners.iter_mut()).zip(x) {
+                                    let better = x > *y;
+                                    *n = if better { tap } else { *n };
+                                    *y = if better { x } else { *y };
+                                }
+                            },
+                        );
                     }
                 }
             }
@@ -75,11 +78,14 @@ pub(crate) fn max_pool_backward(
                         let (dy, winners) = (&dy[at..at + c], &winners[at..at + c]);
                         for (tap, to) in window(oy, ox, (h, w)) {
                             let dx = &mut dx[to * c..][..c];
-                            Arch::new().dispatch(|| {
-                                for ((d, &g), &n) in dx.iter_mut().zip(dy).zip(winners) {
-                                    *d += if n == tap { g } else { 0.0 };
-                                }
-                            });
+                            vectorised(
+                                #[inline(always)]
+                                || {
+                                    for ((d, &g), &n) in dx.iter_mut().zip(dy).zip(winners) {
+                                        *d += if n == tap { g } else { 0.0 };
+                                    }
+                                },
+                            );
                         }
                     }
                 }

@@ -12,6 +12,7 @@
 // Tiles are indexed by constants once unrolled; iterators over them would live in memory.
 #![allow(clippy::needless_range_loop)]
 
+use super::buffers::Buffer;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -33,7 +34,7 @@ pub(crate) struct Packed {
     n: usize,
     lanes: usize,
     width: usize, // floats in a full panel's row
-    data: Vec<f32>,
+    data: Buffer,
 }
 
 impl Packed {
@@ -46,12 +47,14 @@ impl Packed {
         start: impl Fn(usize) -> usize + Sync,
     ) -> Self {
         let (lanes, width) = panel_shape();
-        let mut data = vec![0.0; k * n.next_multiple_of(lanes)];
+        let mut data = Buffer::new(k * n.next_multiple_of(lanes));
         data.par_chunks_mut(k * width).enumerate().for_each(|(panel, block)| {
             let (first, columns) = (panel * width, block.len() / k);
             for (row, line) in block.chunks_exact_mut(columns).enumerate() {
                 let values = values[start(row) + first * stride..].iter().step_by(stride);
-                line[..columns.min(n - first)].iter_mut().zip(values).for_each(|(x, v)| *x = *v);
+                let (inside, padding) = line.split_at_mut(columns.min(n - first));
+                inside.iter_mut().zip(values).for_each(|(x, v)| *x = *v);
+                padding.fill(0.0);
             }
         });
         Self { k, n, lanes, width, data }

@@ -52,7 +52,10 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         RunDir::check_free(&out)?;
     }
     let device = shared.device()?.select()?;
-    let finetune = Finetune::prepare(config, &origin, &device)?;
+    let mut finetune = Finetune::prepare(config, &origin, &device)?;
+    if let Some((run, _)) = &resumed {
+        finetune.restore(run)?;
+    }
     introduce(&finetune, &origin, &device, &screen)?;
 
     let run_dir = match &resumed {
@@ -62,14 +65,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
             RunDir::create(&out, finetune.config(), &environment)?
         }
     };
-    let trained = interrupt.while_training(|stop| {
-        finetune.train(&Session {
-            run_dir: Some(&run_dir),
-            resume: resumed.is_some(),
-            quiet: shared.quiet,
-            stop: stop.clone(),
-        })
-    })?;
+    let session = Session { run_dir: Some(&run_dir), quiet: shared.quiet, stop: interrupt.flag() };
+    let trained = interrupt.while_training(|| finetune.train(&session))?;
     let report = finetune.report(&trained, finetune.test()?, Some(out.clone()));
     let weights = finetune.write_weights(&out)?;
     let result = result_file::write(&out, &report)?;

@@ -33,10 +33,15 @@ impl Interrupt {
         Ok(Self { stop, training })
     }
 
+    /// What a training looks at.
+    pub fn flag(&self) -> StopFlag {
+        Arc::clone(&self.stop)
+    }
+
     /// Runs `train`, which looks at the flag and saves its state.
-    pub fn while_training<T>(&self, train: impl FnOnce(&StopFlag) -> Result<T>) -> Result<T> {
+    pub fn while_training<T>(&self, train: impl FnOnce() -> T) -> T {
         self.training.store(true, Ordering::SeqCst);
-        let result = train(&self.stop);
+        let result = train();
         self.training.store(false, Ordering::SeqCst);
         result
     }

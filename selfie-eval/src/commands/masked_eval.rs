@@ -22,8 +22,8 @@ pub struct Options {
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
     /// Masks that each image gets
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    masks: usize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    masks: u16,
     #[command(flatten)]
     shared: Shared,
 }
@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
     let shown = settings::of(&config, &["data", "patch", "encoder"])?;
     let eval = MaskedEval::prepare(&run, options.checkpoint, config, split, &device)?;
     screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
-    let report = eval.run(options.masks)?;
+    let report = eval.run(options.masks.into())?;
     screen.result(format!(
         "{}, from {} (step {})\n{}",
         report.protocol,

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use selfie_eval::{Error, Result};
-use selfie_train::{PretrainOptions, PretrainReport, RunConfig, RunDir, default_run_path, pretrain};
+use selfie_eval::Result;
+use selfie_train::{
+    PretrainOptions, PretrainReport, Pretraining, RunConfig, RunDir, default_run_path, describe_device,
+};
 
 use super::options::{self, Lengths, Shared};
 use super::screen::Screen;
@@ -69,24 +71,46 @@ pub fn train(
         (None, Some(out)) => (out.clone(), false),
         (None, None) => (default_run_path(preset, config.run.seed), false),
     };
-    if !resume {
-        RunDir::check_free(&out)?;
+    let options = PretrainOptions {
+        out,
+        resume,
+        init_from: start.init_from.clone(),
+        device,
+        quiet: shared.quiet,
+        stop: interrupt.flag(),
+        command: options::command_line(),
+    };
+    let pretraining = Pretraining::prepare(config, &options)?;
+    if resume {
+        check_resumable(&pretraining, &options.out)?;
     }
-    device.select()?; // Told before the settings are.
+    introduce(&pretraining, &options, &shared.screen())?;
+    Ok(interrupt.while_training(|| pretraining.run())?)
+}
+
+/// A run that cannot go on with these settings is refused before they are shown.
+fn check_resumable(pretraining: &Pretraining, out: &Path) -> Result<()> {
+    let run = RunDir::open(out)?;
+    if run.checkpoints()?.is_empty() {
+        return Ok(()); // it begins again
+    }
+    let recipe = pretraining.config().recipe()?;
+    Ok(run.read_checkpoint(None)?.check_same_run(&recipe, pretraining.train_images())?)
+}
+
+/// What is going to be trained, on what, where.
+fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Screen) -> Result<()> {
     let sections = ["data", "patch", "encoder", "attnpool", "loss", "optim", "schedule", "run"];
-    shared.screen().note(settings::of(&config, &sections)?)?;
-    interrupt.while_training(|stop| {
-        let carried_out = PretrainOptions {
-            out,
-            resume,
-            init_from: start.init_from.clone(),
-            device,
-            quiet: shared.quiet,
-            stop: stop.clone(),
-            command: options::command_line(),
-        };
-        pretrain(config, &carried_out).map_err(Error::from)
-    })
+    screen.note(settings::of(pretraining.config(), &sections)?)?;
+    screen.note(format!("device     {}", describe_device(pretraining.device())))?;
+    let (train, held_out) = (pretraining.train_images(), pretraining.held_out_images());
+    screen.note(format!("images     {train} to train on, {held_out} held out"))?;
+    if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {
+        let (taken, fresh) = (loaded.matched.len(), loaded.missing.len());
+        screen.note(format!("weights    {taken} tensors from {}, {fresh} fresh", from.display()))?;
+    }
+    screen.note(format!("model      {} values", pretraining.num_parameters()))?;
+    screen.note(format!("run        {}", options.out.display()))
 }
 
 /// What the run came to, by its own images.

@@ -68,7 +68,7 @@ fn bad_data_names_the_place() {
     let quick = |data: &str| format!("pretrain {TINY} --steps 1 --out out --data {data}");
     refuses(&place, &quick("nowhere"), 2, &["no such folder", "nowhere"]);
     refuses(&place, &quick("empty"), 2, &["no images", "empty", ".jpg"]);
-    refuses(&place, &quick("broken"), 1, &["broken/train/a/x.jpg", "neither JPEG nor PNG"]);
+    refuses(&place, &quick("broken"), 1, &["broken/train/", ".jpg", "neither JPEG nor PNG"]);
     refuses(&place, &quick("zip:file"), 2, &["zip", "folder:DIR"]);
     let finetune = |data: &str| format!("finetune --from scratch --preset quick --out out --data {data}");
     refuses(&place, &finetune("flat"), 2, &["flat", "no labels"]);
@@ -117,6 +117,8 @@ fn a_run_is_not_written_over_and_misfits_are_named() {
     refuses(&place, "masked-eval --from run --masks 0", 2, &["--masks", "0"]);
     refuses(&place, "masked-eval --from run --split all", 2, &["`all`", "heldout"]);
     refuses(&place, "pretrain --resume run --lr 3", 2, &["optim.lr", "0.001", "3"]);
+    place.run("finetune --from run --steps 1 --batch-size 4 --out tuned --quiet");
+    refuses(&place, "finetune --resume tuned --lr 3", 2, &["finetune.lr", "0.02", "3"]);
 }
 
 #[test]
