@@ -141,7 +141,7 @@ impl CustomOp2 for TrunkOp {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Variables, assert_close, backward, noise};
+    use crate::tests::{Variables, assert_close, backward, noise};
     use crate::{EncoderConfig, Mode, Stem, Trunk};
     use std::sync::Arc;
 

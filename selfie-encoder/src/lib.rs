@@ -9,7 +9,7 @@ mod ops;
 mod products;
 mod resnet;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod trunk;
 
 pub use config::{Block, EncoderConfig, Stem};

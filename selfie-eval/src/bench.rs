@@ -6,6 +6,8 @@
 //! grids wider than 4 take row + column positions. The fine-tuning task is the full ResNet with cross-entropy on 10
 //! classes.
 
+mod limit;
+
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -13,7 +15,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng;
 use rand_distr::StandardNormal;
 use selfie_attnpool::Positions;
-use selfie_encoder::{ResNet, Stem};
+use selfie_encoder::{ProductSize, ResNet, Stem};
 use selfie_train::{
     Batch, Classification, Gradients, MaskedPatches, OptimConfig, OptimName, Optimizer, ParamStore, Phase, RunConfig,
     SelfieModel, Task, peak_rss_mb,
@@ -116,6 +118,8 @@ pub struct StepReport {
     pub backward_ms: f64,
     /// Median milliseconds of the optimiser.
     pub optimiser_ms: f64,
+    /// Speed of a step that were matrix products through `gemm` and nothing else, measured after everything above.
+    pub gemm_limit_images_per_second: f64,
 }
 
 impl StepBench {
@@ -159,17 +163,30 @@ impl StepBench {
         let store = ParamStore::new(self.seed, device);
         match self.task {
             BenchTask::Pretrain => {
-                let model = SelfieModel::new(&config, store.builder())?;
-                self.time(&MaskedPatches::new(model, &config)?, &store, &config)
+                let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
+                let (cells, side) = ((self.image_size / self.patch_size).pow(2), self.patch_size);
+                let trunk = task.model().encoder();
+                let mut products = trunk.products(self.batch_size * cells, (side, side))?;
+                let (d, pool) = (trunk.embed_dim(), &config.attnpool);
+                let context = cells - config.patch.num_targets;
+                products.extend(limit::pooling(self.batch_size, context, d, pool.ffn(d), pool.depth));
+                self.time(&task, &store, &config, &products)
             }
             BenchTask::Finetune => {
                 let network = ResNet::new(&config.encoder.with_stage4(), CLASSES, store.builder())?;
-                self.time(&Classification::new(network, CLASSES, 0.0), &store, &config)
+                let products = network.trunk().products(self.batch_size, (self.image_size, self.image_size))?;
+                self.time(&Classification::new(network, CLASSES, 0.0), &store, &config, &products)
             }
         }
     }
 
-    fn time(&self, task: &impl Task, store: &ParamStore, config: &RunConfig) -> Result<StepReport> {
+    fn time(
+        &self,
+        task: &impl Task,
+        store: &ParamStore,
+        config: &RunConfig,
+        products: &[ProductSize],
+    ) -> Result<StepReport> {
         let device = store.device();
         let parameters = store.parameters();
         let mut optimizer = Optimizer::new(&config.optim, store)?;
@@ -209,6 +226,7 @@ impl StepBench {
             forward_ms: part(0),
             backward_ms: part(1),
             optimiser_ms: part(2),
+            gemm_limit_images_per_second: speed(limit::seconds(products, device)?),
         })
     }
 

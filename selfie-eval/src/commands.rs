@@ -8,12 +8,12 @@ mod interrupt;
 mod linear_eval;
 mod masked_eval;
 mod options;
+mod pools;
 mod pretrain;
 mod pretrain_imagenet;
 mod result_file;
 mod screen;
 mod settings;
-mod threads;
 
 use selfie_eval::Result;
 

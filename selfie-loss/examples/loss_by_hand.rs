@@ -26,19 +26,12 @@ fn main() -> Result<()> {
         );
     }
     println!("loss, their mean: {:.4}", output.loss.to_scalar::<f32>()?);
-    println!(
-        "accuracy {}, chance {}\n",
-        output.accuracy.to_scalar::<f32>()?,
-        output.chance
-    );
+    println!("accuracy {}, chance {}\n", output.accuracy.to_scalar::<f32>()?, output.chance);
 
     // d loss / d logits = (probabilities - identity) / (B M); the queries get it times the
     // embeddings, and the other way round.
     let gradients = output.loss.backward()?;
-    for (name, var) in [
-        ("gradient of the queries", &queries),
-        ("gradient of the embeddings", &targets),
-    ] {
+    for (name, var) in [("gradient of the queries", &queries), ("gradient of the embeddings", &targets)] {
         if let Some(gradient) = gradients.get(var) {
             print_rows(name, gradient)?;
         }
@@ -50,10 +43,7 @@ fn main() -> Result<()> {
 fn print_rows(title: &str, tensor: &Tensor) -> Result<()> {
     println!("{title}:");
     for row in tensor.get(0)?.to_vec2::<f32>()? {
-        println!(
-            "  {}",
-            row.iter().map(|x| format!("{x:8.4}")).collect::<String>()
-        );
+        println!("  {}", row.iter().map(|x| format!("{x:8.4}")).collect::<String>());
     }
     println!();
     Ok(())

@@ -75,10 +75,6 @@ impl Default for LossConfig {
     /// The paper's loss: plain logits, all distractors. The temperature, 0.1, waits for
     /// [`Logits::Cosine`].
     fn default() -> Self {
-        LossConfig {
-            logits: Logits::Plain,
-            temperature: 0.1,
-            num_distractors: 0,
-        }
+        LossConfig { logits: Logits::Plain, temperature: 0.1, num_distractors: 0 }
     }
 }

@@ -41,12 +41,7 @@ pub(crate) fn candidates(
 }
 
 /// The candidates of one query: (M).
-fn row(
-    rng: &mut ChaCha8Rng,
-    positive: usize,
-    num_targets: usize,
-    num_distractors: usize,
-) -> Vec<u8> {
+fn row(rng: &mut ChaCha8Rng, positive: usize, num_targets: usize, num_distractors: usize) -> Vec<u8> {
     let mut row = vec![0; num_targets];
     row[positive] = 1;
     for other in index::sample(rng, num_targets - 1, num_distractors) {
@@ -70,10 +65,7 @@ mod tests {
     use super::*;
 
     fn draw(images: Range<u64>, seed: u64, m: usize, s: usize) -> Vec<Vec<Vec<u8>>> {
-        candidates(images, seed, m, s, &Device::Cpu)
-            .unwrap()
-            .to_vec3()
-            .unwrap()
+        candidates(images, seed, m, s, &Device::Cpu).unwrap().to_vec3().unwrap()
     }
 
     #[test]
@@ -114,19 +106,13 @@ mod tests {
     #[test]
     fn a_batch_cut_in_pieces_gets_the_same_subsets() {
         let whole = draw(10..20, 3, 6, 2);
-        assert_eq!(
-            [draw(10..13, 3, 6, 2), draw(13..20, 3, 6, 2)].concat(),
-            whole
-        );
+        assert_eq!([draw(10..13, 3, 6, 2), draw(13..20, 3, 6, 2)].concat(), whole);
         assert_ne!(draw(10..20, 4, 6, 2), whole);
     }
 
     #[test]
     fn subsets_stay_what_they_were() {
         // Resumed runs rest on these numbers: a release that changes them must say so.
-        assert_eq!(
-            draw(0..1, 0, 4, 1),
-            [[[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1]]]
-        );
+        assert_eq!(draw(0..1, 0, 4, 1), [[[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 1]]]);
     }
 }

@@ -43,10 +43,6 @@ impl Error {
     pub(crate) fn shape(what: &'static str, expected: impl Into<String>, got: &Tensor) -> Self {
         let got = format!("{:?} of {}", got.dims(), got.dtype().as_str());
         let expected = expected.into();
-        Error::Shape {
-            what,
-            expected,
-            got,
-        }
+        Error::Shape { what, expected, got }
     }
 }

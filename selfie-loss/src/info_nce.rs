@@ -74,8 +74,7 @@ impl InfoNce {
     pub fn new(config: &LossConfig, num_targets: usize) -> Result<Self> {
         config.validate()?;
         if num_targets < 2 {
-            let reason =
-                format!("{num_targets} leaves a query without distractors, expected at least 2");
+            let reason = format!("{num_targets} leaves a query without distractors, expected at least 2");
             return Err(Error::config("num_targets", reason));
         }
         let others = num_targets - 1;
@@ -83,16 +82,11 @@ impl InfoNce {
             0 => others,
             some if some <= others => some,
             many => {
-                let reason =
-                    format!("{many} of {others} other patches, expected 1 to {others}, or 0 = all");
+                let reason = format!("{many} of {others} other patches, expected 1 to {others}, or 0 = all");
                 return Err(Error::config("num_distractors", reason));
             }
         };
-        Ok(InfoNce {
-            config: config.clone(),
-            num_targets,
-            num_distractors,
-        })
+        Ok(InfoNce { config: config.clone(), num_targets, num_distractors })
     }
 
     /// The accuracy of guessing, 1 / (1 + distractors).
@@ -112,13 +106,7 @@ impl InfoNce {
     /// # Errors
     /// [`Error::Shape`] where the tensors are not (B, M, D) of one float type, something is empty,
     /// or `images` is not B long.
-    pub fn forward(
-        &self,
-        queries: &Tensor,
-        targets: &Tensor,
-        images: Range<u64>,
-        seed: u64,
-    ) -> Result<LossOutput> {
+    pub fn forward(&self, queries: &Tensor, targets: &Tensor, images: Range<u64>, seed: u64) -> Result<LossOutput> {
         let (b, m) = self.check(queries, targets, &images)?;
         let device = queries.device();
         let dtype = match queries.dtype() {
@@ -145,27 +133,14 @@ impl InfoNce {
         // Detached, so that whoever keeps the accuracy does not keep every activation of the step.
         let correct = candidate_logits.detach().argmax(D::Minus1)?.eq(&labels)?; // (B, M)
         let accuracy = correct.to_dtype(DType::F32)?.mean_all()?; // ()
-        Ok(LossOutput {
-            loss,
-            accuracy,
-            correct,
-            logits,
-            chance: self.chance(),
-        })
+        Ok(LossOutput { loss, accuracy, correct, logits, chance: self.chance() })
     }
 
     /// B and M, where the arguments of `forward` fit together.
-    fn check(
-        &self,
-        queries: &Tensor,
-        targets: &Tensor,
-        images: &Range<u64>,
-    ) -> Result<(usize, usize)> {
+    fn check(&self, queries: &Tensor, targets: &Tensor, images: &Range<u64>) -> Result<(usize, usize)> {
         let m = self.num_targets;
         let (b, d) = match *queries.dims() {
-            [b, queries_m, d] if queries_m == m && b * d > 0 && queries.dtype().is_float() => {
-                (b, d)
-            }
+            [b, queries_m, d] if queries_m == m && b * d > 0 && queries.dtype().is_float() => (b, d),
             _ => {
                 let expected = format!("[B, {m}, D] of floats, none of them 0");
                 return Err(Error::shape("queries", expected, queries));
@@ -179,11 +154,7 @@ impl InfoNce {
         if images.end.checked_sub(images.start) != Some(b as u64) {
             let expected = format!("a range of {b} images, as the queries");
             let got = format!("{images:?}");
-            return Err(Error::Shape {
-                what: "images",
-                expected,
-                got,
-            });
+            return Err(Error::Shape { what: "images", expected, got });
         }
         Ok((b, m))
     }

@@ -14,11 +14,7 @@ const SQUARED_LENGTH_FLOOR: f64 = 1e-12;
 ///
 /// # Shapes
 /// `queries` (B, M, D), `targets` (B, M, D) -> (B, M, M)
-pub(crate) fn similarities(
-    config: &LossConfig,
-    queries: &Tensor,
-    targets: &Tensor,
-) -> Result<Tensor> {
+pub(crate) fn similarities(config: &LossConfig, queries: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let width = queries.dim(D::Minus1)? as f64;
     let logits = match config.logits {
         Logits::Plain => products(queries, targets)?,
@@ -49,35 +45,15 @@ mod tests {
     #[test]
     fn a_vector_keeps_its_direction_at_length_one() {
         let vector = Tensor::new(&[[[3f64, -4.]]], &Device::Cpu).unwrap();
-        let unit = unit(&vector)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f64>()
-            .unwrap();
-        assert!(
-            (unit[0] - 0.6).abs() < 1e-12 && (unit[1] + 0.8).abs() < 1e-12,
-            "{unit:?}"
-        );
+        let unit = unit(&vector).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert!((unit[0] - 0.6).abs() < 1e-12 && (unit[1] + 0.8).abs() < 1e-12, "{unit:?}");
     }
 
     #[test]
     fn a_zero_vector_has_a_finite_gradient() {
-        let vector =
-            Var::from_tensor(&Tensor::new(&[[[0f32, 0.]]], &Device::Cpu).unwrap()).unwrap();
-        let gradients = unit(&vector)
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap();
-        let gradient = gradients
-            .get(&vector)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap();
+        let vector = Var::from_tensor(&Tensor::new(&[[[0f32, 0.]]], &Device::Cpu).unwrap()).unwrap();
+        let gradients = unit(&vector).unwrap().sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&vector).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
     }
 }

@@ -39,14 +39,9 @@ fn two_targets_by_hand() -> Result<()> {
 
 #[test]
 fn images_do_not_see_each_other() -> Result<()> {
-    let two = Tensor::new(
-        &[[[1f32, 0.], [0., 2.]], [[3., 1.], [-1., 1.]]],
-        &Device::Cpu,
-    )?;
-    let apart = [
-        plain(&two.narrow(0, 0, 1)?, &two.narrow(0, 0, 1)?)?,
-        plain(&two.narrow(0, 1, 1)?, &two.narrow(0, 1, 1)?)?,
-    ];
+    let two = Tensor::new(&[[[1f32, 0.], [0., 2.]], [[3., 1.], [-1., 1.]]], &Device::Cpu)?;
+    let apart =
+        [plain(&two.narrow(0, 0, 1)?, &two.narrow(0, 0, 1)?)?, plain(&two.narrow(0, 1, 1)?, &two.narrow(0, 1, 1)?)?];
     let mean = ((&apart[0].loss + &apart[1].loss)? / 2.)?.to_scalar::<f32>()?;
     assert_close(&plain(&two, &two)?.loss, &[f64::from(mean)])
 }
@@ -55,10 +50,7 @@ fn images_do_not_see_each_other() -> Result<()> {
 fn perfectly_aligned_queries_are_all_correct() -> Result<()> {
     let units = Tensor::eye(5, DType::F32, &Device::Cpu)?.unsqueeze(0)?; // (1, 5, 5)
     for logits in [Logits::Plain, Logits::Scaled, Logits::Cosine] {
-        let config = LossConfig {
-            logits,
-            ..LossConfig::default()
-        };
+        let config = LossConfig { logits, ..LossConfig::default() };
         let output = InfoNce::new(&config, 5)?.forward(&units, &units, 0..1, 0)?;
         assert_eq!(output.accuracy.to_scalar::<f32>()?, 1.);
         assert_eq!(output.correct.to_vec2::<u8>()?, [[1; 5]]);
@@ -69,14 +61,9 @@ fn perfectly_aligned_queries_are_all_correct() -> Result<()> {
 #[test]
 fn accuracy_counts_single_queries() -> Result<()> {
     // Queries 0 and 1 of image 1 take each other's patch.
-    let targets = Tensor::eye(3, DType::F32, &Device::Cpu)?
-        .broadcast_as((2, 3, 3))?
-        .contiguous()?;
+    let targets = Tensor::eye(3, DType::F32, &Device::Cpu)?.broadcast_as((2, 3, 3))?.contiguous()?;
     let queries = Tensor::new(
-        &[
-            [[1f32, 0., 0.], [0., 1., 0.], [0., 0., 1.]],
-            [[0., 1., 0.], [1., 0., 0.], [0., 0., 1.]],
-        ],
+        &[[[1f32, 0., 0.], [0., 1., 0.], [0., 0., 1.]], [[0., 1., 0.], [1., 0., 0.], [0., 0., 1.]]],
         &Device::Cpu,
     )?;
     let output = plain(&queries, &targets)?;
@@ -109,20 +96,11 @@ fn temperature_divides_the_cosine_and_nothing_else() -> Result<()> {
     let queries = Tensor::new(&[[[3f32, 4.], [0., 2.]]], &Device::Cpu)?;
     let targets = Tensor::new(&[[[5f32, 0.], [0., 7.]]], &Device::Cpu)?;
     let logits = |logits, temperature| -> Result<Tensor> {
-        let config = LossConfig {
-            logits,
-            temperature,
-            ..LossConfig::default()
-        };
-        Ok(InfoNce::new(&config, 2)?
-            .forward(&queries, &targets, 0..1, 0)?
-            .logits)
+        let config = LossConfig { logits, temperature, ..LossConfig::default() };
+        Ok(InfoNce::new(&config, 2)?.forward(&queries, &targets, 0..1, 0)?.logits)
     };
     assert_close(&logits(Logits::Cosine, 0.5)?, &[1.2, 1.6, 0., 2.])?;
     assert_close(&logits(Logits::Plain, 0.5)?, &[15., 28., 0., 14.])?;
     let root = 2f64.sqrt();
-    assert_close(
-        &logits(Logits::Scaled, 0.5)?,
-        &[15. / root, 28. / root, 0., 14. / root],
-    )
+    assert_close(&logits(Logits::Scaled, 0.5)?, &[15. / root, 28. / root, 0., 14. / root])
 }

@@ -3,16 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use selfie_loss::{InfoNce, LossConfig, LossOutput, Result};
 
-fn forward(
-    num_distractors: usize,
-    x: &Tensor,
-    images: std::ops::Range<u64>,
-    seed: u64,
-) -> Result<LossOutput> {
-    let config = LossConfig {
-        num_distractors,
-        ..LossConfig::default()
-    };
+fn forward(num_distractors: usize, x: &Tensor, images: std::ops::Range<u64>, seed: u64) -> Result<LossOutput> {
+    let config = LossConfig { num_distractors, ..LossConfig::default() };
     InfoNce::new(&config, x.dim(1)?)?.forward(x, x, images, seed)
 }
 
@@ -51,11 +43,7 @@ fn fewer_distractors_never_cost_more() -> Result<()> {
         let (some, all) = (forward(s, &x, 0..4, 1)?, forward(0, &x, 0..4, 1)?);
         assert!(some.loss.to_scalar::<f32>()? < all.loss.to_scalar::<f32>()?);
         let (some, all) = (some.correct.to_vec2::<u8>()?, all.correct.to_vec2::<u8>()?);
-        let lost = some
-            .concat()
-            .iter()
-            .zip(all.concat())
-            .any(|(&some, all)| some < all);
+        let lost = some.concat().iter().zip(all.concat()).any(|(&some, all)| some < all);
         assert!(!lost, "a query lost its positive among fewer distractors");
     }
     Ok(())
@@ -64,10 +52,7 @@ fn fewer_distractors_never_cost_more() -> Result<()> {
 #[test]
 fn logits_are_there_for_every_pair() -> Result<()> {
     let x = vectors(2, 6)?;
-    assert_eq!(
-        forward(1, &x, 0..2, 1)?.logits.to_vec3::<f32>()?,
-        forward(0, &x, 0..2, 1)?.logits.to_vec3::<f32>()?
-    );
+    assert_eq!(forward(1, &x, 0..2, 1)?.logits.to_vec3::<f32>()?, forward(0, &x, 0..2, 1)?.logits.to_vec3::<f32>()?);
     Ok(())
 }
 
@@ -76,19 +61,10 @@ fn equal_logits_score_by_chance_on_average() -> Result<()> {
     // The query is right where its positive stands before its distractors: 1 in 1 + S. 6000
     // queries, four deviations.
     let (b, m, s) = (1000, 6, 2);
-    let output = forward(
-        s,
-        &Tensor::zeros((b, m, 1), DType::F32, &Device::Cpu)?,
-        0..b as u64,
-        1,
-    )?;
+    let output = forward(s, &Tensor::zeros((b, m, 1), DType::F32, &Device::Cpu)?, 0..b as u64, 1)?;
     let deviation = (output.chance * (1.0 - output.chance) / (b * m) as f64).sqrt();
     let accuracy = f64::from(output.accuracy.to_scalar::<f32>()?);
-    assert!(
-        (accuracy - output.chance).abs() < 4.0 * deviation,
-        "{accuracy} and {}",
-        output.chance
-    );
+    assert!((accuracy - output.chance).abs() < 4.0 * deviation, "{accuracy} and {}", output.chance);
     Ok(())
 }
 
@@ -96,10 +72,7 @@ fn equal_logits_score_by_chance_on_average() -> Result<()> {
 fn a_batch_cut_in_pieces_has_the_same_loss() -> Result<()> {
     let x = vectors(4, 6)?;
     let whole = forward(2, &x, 10..14, 3)?;
-    let pieces = [
-        forward(2, &x.narrow(0, 0, 3)?, 10..13, 3)?,
-        forward(2, &x.narrow(0, 3, 1)?, 13..14, 3)?,
-    ];
+    let pieces = [forward(2, &x.narrow(0, 0, 3)?, 10..13, 3)?, forward(2, &x.narrow(0, 3, 1)?, 13..14, 3)?];
     let correct = Tensor::cat(&[&pieces[0].correct, &pieces[1].correct], 0)?;
     assert_eq!(correct.to_vec2::<u8>()?, whole.correct.to_vec2::<u8>()?);
     let mean = (3. * pieces[0].loss.to_scalar::<f32>()? + pieces[1].loss.to_scalar::<f32>()?) / 4.;

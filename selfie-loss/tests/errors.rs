@@ -13,16 +13,8 @@ fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
 
 #[test]
 fn temperatures_out_of_range_are_refused() {
-    for (temperature, shown) in [
-        (0.0, "0"),
-        (-0.5, "-0.5"),
-        (f64::NAN, "NaN"),
-        (f64::INFINITY, "inf"),
-    ] {
-        let config = LossConfig {
-            temperature,
-            ..LossConfig::default()
-        };
+    for (temperature, shown) in [(0.0, "0"), (-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let config = LossConfig { temperature, ..LossConfig::default() };
         let expected = format!("temperature: {shown}, expected a finite number above 0");
         assert_eq!(message(config.validate()), expected);
         assert_eq!(message(InfoNce::new(&config, 4)), expected);
@@ -31,10 +23,7 @@ fn temperatures_out_of_range_are_refused() {
 
 #[test]
 fn too_many_distractors_are_refused() {
-    let config = LossConfig {
-        num_distractors: 4,
-        ..LossConfig::default()
-    };
+    let config = LossConfig { num_distractors: 4, ..LossConfig::default() };
     let expected = "num_distractors: 4 of 3 other patches, expected 1 to 3, or 0 = all";
     assert_eq!(message(InfoNce::new(&config, 4)), expected);
 }
@@ -42,13 +31,8 @@ fn too_many_distractors_are_refused() {
 #[test]
 fn a_lone_target_is_refused() {
     for num_targets in [0, 1] {
-        let expected = format!(
-            "num_targets: {num_targets} leaves a query without distractors, expected at least 2"
-        );
-        assert_eq!(
-            message(InfoNce::new(&LossConfig::default(), num_targets)),
-            expected
-        );
+        let expected = format!("num_targets: {num_targets} leaves a query without distractors, expected at least 2");
+        assert_eq!(message(InfoNce::new(&LossConfig::default(), num_targets)), expected);
     }
 }
 
@@ -63,10 +47,7 @@ fn queries_of_another_shape_or_type_are_refused() -> Result<()> {
     ] {
         let x = zeros(dims, dtype)?;
         let refused = message(info_nce.forward(&x, &x, 0..2, 0));
-        assert_eq!(
-            refused,
-            format!("queries: expected [B, 4, D] of floats, none of them 0, got {got}")
-        );
+        assert_eq!(refused, format!("queries: expected [B, 4, D] of floats, none of them 0, got {got}"));
     }
     Ok(())
 }
@@ -75,15 +56,11 @@ fn queries_of_another_shape_or_type_are_refused() -> Result<()> {
 fn targets_unlike_the_queries_are_refused() -> Result<()> {
     let info_nce = InfoNce::new(&LossConfig::default(), 4)?;
     let queries = zeros(&[2, 4, 8], DType::F32)?;
-    for (dims, dtype, got) in [
-        (&[2, 4, 9], DType::F32, "[2, 4, 9] of f32"),
-        (&[2, 4, 8], DType::F64, "[2, 4, 8] of f64"),
-    ] {
+    for (dims, dtype, got) in
+        [(&[2, 4, 9], DType::F32, "[2, 4, 9] of f32"), (&[2, 4, 8], DType::F64, "[2, 4, 8] of f64")]
+    {
         let refused = message(info_nce.forward(&queries, &zeros(dims, dtype)?, 0..2, 0));
-        assert_eq!(
-            refused,
-            format!("targets: expected [2, 4, 8] of f32, as the queries, got {got}")
-        );
+        assert_eq!(refused, format!("targets: expected [2, 4, 8] of f32, as the queries, got {got}"));
     }
     Ok(())
 }
@@ -95,10 +72,7 @@ fn a_range_unlike_the_batch_is_refused() -> Result<()> {
     let reversed = std::ops::Range { start: 3, end: 1 };
     for (images, got) in [(0..3, "0..3"), (7..7, "7..7"), (reversed, "3..1")] {
         let refused = message(info_nce.forward(&x, &x, images, 0));
-        assert_eq!(
-            refused,
-            format!("images: expected a range of 2 images, as the queries, got {got}")
-        );
+        assert_eq!(refused, format!("images: expected a range of 2 images, as the queries, got {got}"));
     }
     Ok(())
 }

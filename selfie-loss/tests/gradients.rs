@@ -17,11 +17,7 @@ fn numbers(phase: f64) -> Result<Tensor> {
 fn assert_gradient(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
     let var = Var::from_tensor(x)?;
     let gradients = f(&var)?.backward()?;
-    let gradient = gradients
-        .get(&var)
-        .expect("the input is reached")
-        .flatten_all()?
-        .to_vec1::<f64>()?;
+    let gradient = gradients.get(&var).expect("the input is reached").flatten_all()?.to_vec1::<f64>()?;
     let values = x.flatten_all()?.to_vec1::<f64>()?;
     let at = |i: usize, step: f64| -> Result<f64> {
         let mut values = values.clone();
@@ -30,10 +26,7 @@ fn assert_gradient(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<
     };
     for (i, gradient) in gradient.into_iter().enumerate() {
         let difference = (at(i, 1e-5)? - at(i, -1e-5)?) / 2e-5;
-        assert!(
-            (gradient - difference).abs() < 1e-8,
-            "element {i}: {gradient} and {difference}"
-        );
+        assert!((gradient - difference).abs() < 1e-8, "element {i}: {gradient} and {difference}");
     }
     Ok(())
 }
@@ -43,18 +36,10 @@ fn every_kind_of_logits_agrees_with_finite_differences() -> Result<()> {
     let (queries, targets) = (numbers(0.1)?, numbers(2.5)?);
     for logits in [Logits::Plain, Logits::Scaled, Logits::Cosine] {
         for num_distractors in [0, 1, 2] {
-            let config = LossConfig {
-                logits,
-                temperature: 0.3,
-                num_distractors,
-            };
+            let config = LossConfig { logits, temperature: 0.3, num_distractors };
             let info_nce = InfoNce::new(&config, DIMS.1)?;
-            assert_gradient(&queries, |queries| {
-                Ok(info_nce.forward(queries, &targets, 0..2, 5)?.loss)
-            })?;
-            assert_gradient(&targets, |targets| {
-                Ok(info_nce.forward(&queries, targets, 0..2, 5)?.loss)
-            })?;
+            assert_gradient(&queries, |queries| Ok(info_nce.forward(queries, &targets, 0..2, 5)?.loss))?;
+            assert_gradient(&targets, |targets| Ok(info_nce.forward(&queries, targets, 0..2, 5)?.loss))?;
         }
     }
     Ok(())
@@ -63,8 +48,7 @@ fn every_kind_of_logits_agrees_with_finite_differences() -> Result<()> {
 #[test]
 fn logits_carry_gradient_and_accuracy_does_not() -> Result<()> {
     let queries = Var::from_tensor(&numbers(0.1)?)?;
-    let output =
-        InfoNce::new(&LossConfig::default(), DIMS.1)?.forward(&queries, &numbers(2.5)?, 0..2, 0)?;
+    let output = InfoNce::new(&LossConfig::default(), DIMS.1)?.forward(&queries, &numbers(2.5)?, 0..2, 0)?;
     assert!(output.logits.sum_all()?.backward()?.get(&queries).is_some());
     assert!(!output.accuracy.track_op() && !output.correct.track_op());
     Ok(())
@@ -75,12 +59,8 @@ fn half_precision_is_computed_in_single_and_gets_its_gradient_back() -> Result<(
     for dtype in [DType::F16, DType::BF16] {
         let queries = Var::from_tensor(&numbers(0.1)?.to_dtype(dtype)?)?;
         let targets = numbers(2.5)?.to_dtype(dtype)?;
-        let output =
-            InfoNce::new(&LossConfig::default(), DIMS.1)?.forward(&queries, &targets, 0..2, 0)?;
-        assert_eq!(
-            (output.loss.dtype(), output.accuracy.dtype()),
-            (DType::F32, DType::F32)
-        );
+        let output = InfoNce::new(&LossConfig::default(), DIMS.1)?.forward(&queries, &targets, 0..2, 0)?;
+        assert_eq!((output.loss.dtype(), output.accuracy.dtype()), (DType::F32, DType::F32));
         let gradients = output.loss.backward()?;
         assert_eq!(gradients.get(&queries).expect("a gradient").dtype(), dtype);
     }
@@ -94,17 +74,11 @@ fn large_logits_stay_finite() -> Result<()> {
     let queries = Var::new(&[[[100f32, 0.], [100., -100.]]], &Device::Cpu)?;
     let targets = Tensor::new(&[[[100f32, 0.], [0., 100.]]], &Device::Cpu)?;
     for num_distractors in [0, 1] {
-        let config = LossConfig {
-            num_distractors,
-            ..LossConfig::default()
-        };
+        let config = LossConfig { num_distractors, ..LossConfig::default() };
         let output = InfoNce::new(&config, 2)?.forward(&queries, &targets, 0..1, 0)?;
         assert_eq!(output.loss.to_scalar::<f32>()?, 1e4); // the mean of 0 and 2e4
         let gradients = output.loss.backward()?;
-        let gradient = gradients
-            .get(&queries)
-            .expect("a gradient")
-            .to_vec3::<f32>()?;
+        let gradient = gradients.get(&queries).expect("a gradient").to_vec3::<f32>()?;
         assert_eq!(gradient, [[[0., 0.], [50., -50.]]]); // half the wrong patch minus half the right one
     }
     Ok(())
@@ -114,18 +88,11 @@ fn large_logits_stay_finite() -> Result<()> {
 fn large_logits_beside_left_out_patches_stay_finite() -> Result<()> {
     let queries = Var::from_tensor(&(numbers(0.1)? * 100.)?.to_dtype(DType::F32)?)?;
     let targets = (numbers(2.5)? * 100.)?.to_dtype(DType::F32)?;
-    let config = LossConfig {
-        num_distractors: 1,
-        ..LossConfig::default()
-    };
+    let config = LossConfig { num_distractors: 1, ..LossConfig::default() };
     let output = InfoNce::new(&config, DIMS.1)?.forward(&queries, &targets, 0..2, 0)?;
     assert!(output.loss.to_scalar::<f32>()?.is_finite());
     let gradients = output.loss.backward()?;
-    let gradient = gradients
-        .get(&queries)
-        .expect("a gradient")
-        .flatten_all()?
-        .to_vec1::<f32>()?;
+    let gradient = gradients.get(&queries).expect("a gradient").flatten_all()?.to_vec1::<f32>()?;
     assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
     Ok(())
 }
@@ -134,18 +101,11 @@ fn large_logits_beside_left_out_patches_stay_finite() -> Result<()> {
 fn zero_vectors_have_a_finite_cosine() -> Result<()> {
     let queries = Var::from_tensor(&Tensor::zeros(DIMS, DType::F32, &Device::Cpu)?)?;
     let targets = numbers(2.5)?.to_dtype(DType::F32)?;
-    let config = LossConfig {
-        logits: Logits::Cosine,
-        ..LossConfig::default()
-    };
+    let config = LossConfig { logits: Logits::Cosine, ..LossConfig::default() };
     let output = InfoNce::new(&config, DIMS.1)?.forward(&queries, &targets, 0..2, 0)?;
     assert!((output.loss.to_scalar::<f32>()? - 4f32.ln()).abs() < 1e-6);
     let gradients = output.loss.backward()?;
-    let gradient = gradients
-        .get(&queries)
-        .expect("a gradient")
-        .flatten_all()?
-        .to_vec1::<f32>()?;
+    let gradient = gradients.get(&queries).expect("a gradient").flatten_all()?.to_vec1::<f32>()?;
     assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
     Ok(())
 }

@@ -15,9 +15,7 @@ const GAP: usize = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let photo = arguments
-        .next()
-        .ok_or("usage: patches_to_picture PHOTO [PICTURE.png] [SEED]")?;
+    let photo = arguments.next().ok_or("usage: patches_to_picture PHOTO [PICTURE.png] [SEED]")?;
     let picture = arguments.next().unwrap_or_else(|| "masked.png".to_string());
     let seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
 
@@ -36,18 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Every patch gets a black line around it, so the picture is joined by a grid of slightly
     // larger patches.
-    let framed = visible
-        .pad_with_zeros(3, GAP, GAP)?
-        .pad_with_zeros(4, GAP, GAP)?; // (1, N, C, P + 2, P + 2)
+    let framed = visible.pad_with_zeros(3, GAP, GAP)?.pad_with_zeros(4, GAP, GAP)?; // (1, N, C, P + 2, P + 2)
     let side = grid.patch_size() + 2 * GAP;
     let framed_grid = PatchGrid::new(grid.rows() * side, grid.cols() * side, side)?;
     write(&framed_grid.join(&framed)?, &picture)?;
 
-    println!(
-        "masked cells {:?} of {}",
-        mask.targets.get(0)?.to_vec1::<u32>()?,
-        grid.num_patches()
-    );
+    println!("masked cells {:?} of {}", mask.targets.get(0)?.to_vec1::<u32>()?, grid.num_patches());
     println!("wrote {picture}");
     Ok(())
 }
@@ -55,9 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The photograph's middle square, resized to `side` pixels: (1, 3, side, side) of `u8`.
 fn read(path: &str, side: usize) -> Result<Tensor, Box<dyn Error>> {
     let photo = image::open(path).map_err(|error| format!("{path}: {error}"))?;
-    let photo = photo
-        .resize_to_fill(side as u32, side as u32, FilterType::Triangle)
-        .into_rgb8();
+    let photo = photo.resize_to_fill(side as u32, side as u32, FilterType::Triangle).into_rgb8();
     let pixels = Tensor::from_vec(photo.into_raw(), (side, side, 3), &Device::Cpu)?; // (H, W, C)
     Ok(pixels.permute((2, 0, 1))?.unsqueeze(0)?) // (1, C, H, W)
 }
@@ -65,18 +55,8 @@ fn read(path: &str, side: usize) -> Result<Tensor, Box<dyn Error>> {
 /// Writes the image (1, 3, H, W) of `u8`.
 fn write(image: &Tensor, path: &str) -> Result<(), Box<dyn Error>> {
     let (_, _, height, width) = image.dims4()?;
-    let pixels = image
-        .get(0)?
-        .permute((1, 2, 0))?
-        .flatten_all()?
-        .to_vec1::<u8>()?; // (H W C)
-    image::save_buffer(
-        path,
-        &pixels,
-        width as u32,
-        height as u32,
-        image::ExtendedColorType::Rgb8,
-    )
-    .map_err(|error| format!("{path}: {error}"))?;
+    let pixels = image.get(0)?.permute((1, 2, 0))?.flatten_all()?.to_vec1::<u8>()?; // (H W C)
+    image::save_buffer(path, &pixels, width as u32, height as u32, image::ExtendedColorType::Rgb8)
+        .map_err(|error| format!("{path}: {error}"))?;
     Ok(())
 }

@@ -54,12 +54,7 @@ pub enum MaskScope {
 impl PatchConfig {
     /// CIFAR-10: 32x32 images in 8x8 patches, 4 of 16 masked.
     pub fn cifar10() -> Self {
-        PatchConfig {
-            image_size: 32,
-            patch_size: 8,
-            num_targets: 4,
-            mask: MaskScope::PerImage,
-        }
+        PatchConfig { image_size: 32, patch_size: 8, num_targets: 4, mask: MaskScope::PerImage }
     }
 
     /// ImageNet at 32x32: the geometry of CIFAR-10.
@@ -69,12 +64,7 @@ impl PatchConfig {
 
     /// ImageNet at 224x224: 32x32 patches, 12 of 49 masked.
     pub fn imagenet224() -> Self {
-        PatchConfig {
-            image_size: 224,
-            patch_size: 32,
-            num_targets: 12,
-            mask: MaskScope::PerImage,
-        }
+        PatchConfig { image_size: 224, patch_size: 32, num_targets: 12, mask: MaskScope::PerImage }
     }
 
     /// The grid that the images are cut into.

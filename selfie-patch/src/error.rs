@@ -28,9 +28,7 @@ pub enum Error {
         got: String,
     },
     /// An index tensor points outside the grid.
-    #[error(
-        "{what}: image {image} of the batch points at cell {cell}, expected a cell below {num_patches}"
-    )]
+    #[error("{what}: image {image} of the batch points at cell {cell}, expected a cell below {num_patches}")]
     Cell {
         /// The name of the argument.
         what: &'static str,
@@ -57,10 +55,6 @@ impl Error {
     pub(crate) fn shape(what: &'static str, expected: impl Into<String>, got: &Tensor) -> Self {
         let got = format!("{:?} of {}", got.dims(), got.dtype().as_str());
         let expected = expected.into();
-        Error::Shape {
-            what,
-            expected,
-            got,
-        }
+        Error::Shape { what, expected, got }
     }
 }

@@ -61,12 +61,7 @@ pub fn gather(embeddings: &Tensor, index: &Tensor) -> Result<Tensor> {
 pub(crate) fn check_cells(what: &'static str, index: &Tensor, num_patches: usize) -> Result<()> {
     for (image, cells) in index.to_vec2::<u32>()?.into_iter().enumerate() {
         if let Some(cell) = cells.into_iter().find(|&cell| cell as usize >= num_patches) {
-            return Err(Error::Cell {
-                what,
-                image,
-                cell,
-                num_patches,
-            });
+            return Err(Error::Cell { what, image, cell, num_patches });
         }
     }
     Ok(())

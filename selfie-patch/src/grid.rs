@@ -44,21 +44,13 @@ impl PatchGrid {
     pub fn new(height: usize, width: usize, patch_size: usize) -> Result<Self> {
         let rows = cells_along("height", height, patch_size)?;
         let cols = cells_along("width", width, patch_size)?;
-        Ok(PatchGrid {
-            rows,
-            cols,
-            patch_size,
-        })
+        Ok(PatchGrid { rows, cols, patch_size })
     }
 
     /// The grid over square images, whose errors name the configuration's field.
     pub(crate) fn square(image_size: usize, patch_size: usize) -> Result<Self> {
         let cells = cells_along("image_size", image_size, patch_size)?;
-        Ok(PatchGrid {
-            rows: cells,
-            cols: cells,
-            patch_size,
-        })
+        Ok(PatchGrid { rows: cells, cols: cells, patch_size })
     }
 
     /// Cells from top to bottom, H / P.
@@ -142,9 +134,7 @@ fn cells_along(field: &'static str, side: usize, patch_size: usize) -> Result<us
     if !side.is_multiple_of(patch_size) {
         let below = side - side % patch_size;
         let above = below + patch_size;
-        let reason = format!(
-            "{side} is not divisible by patch_size {patch_size}, expected {below} or {above}"
-        );
+        let reason = format!("{side} is not divisible by patch_size {patch_size}, expected {below} or {above}");
         return Err(Error::config(field, reason));
     }
     Ok(side / patch_size)
@@ -164,10 +154,7 @@ mod tests {
     #[test]
     fn a_side_that_does_not_divide_names_its_neighbours() {
         let error = cells_along("width", 33, 8).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "width: 33 is not divisible by patch_size 8, expected 32 or 40"
-        );
+        assert_eq!(error.to_string(), "width: 33 is not divisible by patch_size 8, expected 32 or 40");
     }
 
     #[test]

@@ -104,11 +104,7 @@ impl MaskSampler {
             let reason = format!("{num_patches} patches, expected at most {}", u32::MAX);
             Error::config("num_patches", reason)
         })?;
-        Ok(MaskSampler {
-            cells: (0..n).collect(),
-            num_targets,
-            scope,
-        })
+        Ok(MaskSampler { cells: (0..n).collect(), num_targets, scope })
     }
 
     /// The masks of the images with these numbers, in their order. What the numbers count (the
@@ -124,11 +120,7 @@ impl MaskSampler {
         if images.is_empty() {
             let expected = "a range of at least 1 image".to_string();
             let got = format!("{images:?}");
-            return Err(Error::Shape {
-                what: "images",
-                expected,
-                got,
-            });
+            return Err(Error::Shape { what: "images", expected, got });
         }
         let (n, m) = (self.cells.len(), self.num_targets);
         let (mut targets, mut context) = (Vec::new(), Vec::new());
@@ -139,7 +131,7 @@ impl MaskSampler {
         }
         let b = targets.len() / m;
         Ok(Mask {
-            targets: Tensor::from_vec(targets, (b, m), device)?, // (B, M)
+            targets: Tensor::from_vec(targets, (b, m), device)?,     // (B, M)
             context: Tensor::from_vec(context, (b, n - m), device)?, // (B, K)
         })
     }

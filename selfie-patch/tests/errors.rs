@@ -16,52 +16,19 @@ fn configurations_out_of_range_are_refused() {
     let base = PatchConfig::cifar10;
     for (config, expected) in [
         (
-            PatchConfig {
-                image_size: 33,
-                ..base()
-            },
+            PatchConfig { image_size: 33, ..base() },
             "image_size: 33 is not divisible by patch_size 8, expected 32 or 40",
         ),
+        (PatchConfig { image_size: 0, ..base() }, "image_size: 0 pixels, expected 1 to 65535"),
         (
-            PatchConfig {
-                image_size: 0,
-                ..base()
-            },
-            "image_size: 0 pixels, expected 1 to 65535",
-        ),
-        (
-            PatchConfig {
-                image_size: usize::MAX,
-                ..base()
-            },
+            PatchConfig { image_size: usize::MAX, ..base() },
             "image_size: 18446744073709551615 pixels, expected 1 to 65535",
         ),
+        (PatchConfig { patch_size: 0, ..base() }, "patch_size: 0 pixels, expected 1 to 32, which is image_size"),
+        (PatchConfig { patch_size: 64, ..base() }, "patch_size: 64 pixels, expected 1 to 32, which is image_size"),
+        (PatchConfig { num_targets: 0, ..base() }, "num_targets: 0 of 16 patches leaves no target, expected 1 to 15"),
         (
-            PatchConfig {
-                patch_size: 0,
-                ..base()
-            },
-            "patch_size: 0 pixels, expected 1 to 32, which is image_size",
-        ),
-        (
-            PatchConfig {
-                patch_size: 64,
-                ..base()
-            },
-            "patch_size: 64 pixels, expected 1 to 32, which is image_size",
-        ),
-        (
-            PatchConfig {
-                num_targets: 0,
-                ..base()
-            },
-            "num_targets: 0 of 16 patches leaves no target, expected 1 to 15",
-        ),
-        (
-            PatchConfig {
-                num_targets: 99,
-                ..base()
-            },
+            PatchConfig { num_targets: 99, ..base() },
             "num_targets: 99 of 16 patches leaves no context, expected 1 to 15",
         ),
     ] {
@@ -71,78 +38,42 @@ fn configurations_out_of_range_are_refused() {
 
 #[test]
 fn a_grid_of_one_cell_has_nothing_to_mask() {
-    let config = PatchConfig {
-        patch_size: 32,
-        num_targets: 1,
-        ..PatchConfig::cifar10()
-    };
+    let config = PatchConfig { patch_size: 32, num_targets: 1, ..PatchConfig::cifar10() };
     let expected = "num_targets: 1 of 1 patches leaves no context; cut the image into more patches";
     assert_eq!(message(config.validate()), expected);
 }
 
 #[test]
 fn grids_that_do_not_divide_are_refused() {
-    assert_eq!(
-        message(PatchGrid::new(8, 10, 4)),
-        "width: 10 is not divisible by patch_size 4, expected 8 or 12"
-    );
-    assert_eq!(
-        message(PatchGrid::new(7, 8, 4)),
-        "height: 7 is not divisible by patch_size 4, expected 4 or 8"
-    );
+    assert_eq!(message(PatchGrid::new(8, 10, 4)), "width: 10 is not divisible by patch_size 4, expected 8 or 12");
+    assert_eq!(message(PatchGrid::new(7, 8, 4)), "height: 7 is not divisible by patch_size 4, expected 4 or 8");
 }
 
 #[test]
 fn samplers_check_their_numbers() {
     let refused = |n, m| message(MaskSampler::new(n, m, MaskScope::PerImage));
-    assert_eq!(
-        refused(16, 0),
-        "num_targets: 0 of 16 patches leaves no target, expected 1 to 15"
-    );
-    assert_eq!(
-        refused(16, 16),
-        "num_targets: 16 of 16 patches leaves no context, expected 1 to 15"
-    );
-    assert_eq!(
-        refused(1 << 32, 4),
-        "num_patches: 4294967296 patches, expected at most 4294967295"
-    );
+    assert_eq!(refused(16, 0), "num_targets: 0 of 16 patches leaves no target, expected 1 to 15");
+    assert_eq!(refused(16, 16), "num_targets: 16 of 16 patches leaves no context, expected 1 to 15");
+    assert_eq!(refused(1 << 32, 4), "num_patches: 4294967296 patches, expected at most 4294967295");
 }
 
 #[test]
 fn an_empty_range_of_images_is_refused() -> Result<()> {
     let sampler = MaskSampler::new(16, 4, MaskScope::PerImage)?;
     let refused = message(sampler.sample(5..5, 0, &Device::Cpu));
-    assert_eq!(
-        refused,
-        "images: expected a range of at least 1 image, got 5..5"
-    );
+    assert_eq!(refused, "images: expected a range of at least 1 image, got 5..5");
     Ok(())
 }
 
 #[test]
 fn images_and_patches_of_another_shape_are_refused() -> Result<()> {
     let grid = PatchGrid::new(8, 12, 4)?;
-    let images =
-        |dims: &[usize]| -> Result<String> { Ok(message(grid.split(&zeros(dims, DType::F32)?))) };
-    assert_eq!(
-        images(&[2, 3, 12, 8])?,
-        "images: expected [B, C, 8, 12], got [2, 3, 12, 8] of f32"
-    );
-    assert_eq!(
-        images(&[3, 8, 12])?,
-        "images: expected [B, C, 8, 12], got [3, 8, 12] of f32"
-    );
-    let patches =
-        |dims: &[usize]| -> Result<String> { Ok(message(grid.join(&zeros(dims, DType::U8)?))) };
-    assert_eq!(
-        patches(&[2, 5, 3, 4, 4])?,
-        "patches: expected [B, 6, C, 4, 4], got [2, 5, 3, 4, 4] of u8"
-    );
-    assert_eq!(
-        patches(&[2, 6, 3, 4, 2])?,
-        "patches: expected [B, 6, C, 4, 4], got [2, 6, 3, 4, 2] of u8"
-    );
+    let images = |dims: &[usize]| -> Result<String> { Ok(message(grid.split(&zeros(dims, DType::F32)?))) };
+    assert_eq!(images(&[2, 3, 12, 8])?, "images: expected [B, C, 8, 12], got [2, 3, 12, 8] of f32");
+    assert_eq!(images(&[3, 8, 12])?, "images: expected [B, C, 8, 12], got [3, 8, 12] of f32");
+    let patches = |dims: &[usize]| -> Result<String> { Ok(message(grid.join(&zeros(dims, DType::U8)?))) };
+    assert_eq!(patches(&[2, 5, 3, 4, 4])?, "patches: expected [B, 6, C, 4, 4], got [2, 5, 3, 4, 4] of u8");
+    assert_eq!(patches(&[2, 6, 3, 4, 2])?, "patches: expected [B, 6, C, 4, 4], got [2, 6, 3, 4, 2] of u8");
     Ok(())
 }
 
@@ -156,10 +87,7 @@ fn indices_of_another_shape_or_type_are_refused() -> Result<()> {
         (&[2, 0], DType::U32, "[2, 0] of u32"),
     ] {
         let refused = message(gather(&embeddings, &zeros(dims, dtype)?));
-        assert_eq!(
-            refused,
-            format!("index: expected [2, K] of u32, K at least 1, got {got}")
-        );
+        assert_eq!(refused, format!("index: expected [2, K] of u32, K at least 1, got {got}"));
     }
     Ok(())
 }
@@ -168,15 +96,9 @@ fn indices_of_another_shape_or_type_are_refused() -> Result<()> {
 fn embeddings_of_another_shape_are_refused() -> Result<()> {
     let index = zeros(&[2, 4], DType::U32)?;
     let refused = message(gather(&zeros(&[2, 16], DType::F32)?, &index));
-    assert_eq!(
-        refused,
-        "embeddings: expected [B, N, D], none of them 0, got [2, 16] of f32"
-    );
+    assert_eq!(refused, "embeddings: expected [B, N, D], none of them 0, got [2, 16] of f32");
     let refused = message(gather(&zeros(&[2, 0, 3], DType::F32)?, &index));
-    assert_eq!(
-        refused,
-        "embeddings: expected [B, N, D], none of them 0, got [2, 0, 3] of f32"
-    );
+    assert_eq!(refused, "embeddings: expected [B, N, D], none of them 0, got [2, 0, 3] of f32");
     Ok(())
 }
 
@@ -193,13 +115,7 @@ fn a_cell_past_the_end_does_not_reach_the_next_image() -> Result<()> {
 fn a_mask_of_another_grid_is_refused() -> Result<()> {
     let mask = MaskSampler::new(16, 15, MaskScope::PerImage)?.sample(0..1, 0, &Device::Cpu)?;
     assert!(message(mask.as_grid(8)).starts_with("targets: image 0 of the batch points at cell "));
-    let mask = Mask {
-        targets: zeros(&[2, 0], DType::U32)?,
-        ..mask
-    };
-    assert_eq!(
-        message(mask.as_grid(0)),
-        "targets: expected [B, M] of u32, none of them 0, got [2, 0] of u32"
-    );
+    let mask = Mask { targets: zeros(&[2, 0], DType::U32)?, ..mask };
+    assert_eq!(message(mask.as_grid(0)), "targets: expected [B, M] of u32, none of them 0, got [2, 0] of u32");
     Ok(())
 }

@@ -16,11 +16,7 @@ fn ramp(dims: &[usize]) -> Result<Tensor> {
 fn assert_gradient(dims: &[usize], f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
     let x = Var::from_tensor(&ramp(dims)?)?;
     let gradients = f(&x)?.backward()?;
-    let gradient = gradients
-        .get(&x)
-        .expect("the input is reached")
-        .flatten_all()?
-        .to_vec1::<f64>()?;
+    let gradient = gradients.get(&x).expect("the input is reached").flatten_all()?.to_vec1::<f64>()?;
     let values = x.flatten_all()?.to_vec1::<f64>()?;
     let at = |i: usize, step: f64| -> Result<f64> {
         let mut values = values.clone();
@@ -29,10 +25,7 @@ fn assert_gradient(dims: &[usize], f: impl Fn(&Tensor) -> Result<Tensor>) -> Res
     };
     for (i, gradient) in gradient.into_iter().enumerate() {
         let difference = at(i, 0.5)? - at(i, -0.5)?;
-        assert!(
-            (gradient - difference).abs() < 1e-10,
-            "element {i}: {gradient} and {difference}"
-        );
+        assert!((gradient - difference).abs() < 1e-10, "element {i}: {gradient} and {difference}");
     }
     Ok(())
 }
@@ -49,34 +42,22 @@ fn split_hands_each_pixel_its_own_gradient() -> Result<()> {
     // The loss takes the pixel at the top left of patch 1, which is column 2 of row 0.
     let image = Var::from_tensor(&ramp(&[1, 1, 2, 4])?)?;
     let patches = PatchGrid::new(2, 4, 2)?.split(&image)?; // (1, 2, 1, 2, 2)
-    let gradients = patches
-        .flatten_from(2)?
-        .get(0)?
-        .get(1)?
-        .get(0)?
-        .backward()?;
+    let gradients = patches.flatten_from(2)?.get(0)?.get(1)?.get(0)?.backward()?;
     let gradient = gradients.get(&image).expect("the image is reached");
-    assert_eq!(
-        gradient.flatten_all()?.to_vec1::<f64>()?,
-        [0., 0., 1., 0., 0., 0., 0., 0.]
-    );
+    assert_eq!(gradient.flatten_all()?.to_vec1::<f64>()?, [0., 0., 1., 0., 0., 0., 0., 0.]);
     Ok(())
 }
 
 #[test]
 fn split_agrees_with_finite_differences() -> Result<()> {
     let grid = PatchGrid::new(4, 6, 2)?;
-    assert_gradient(&[2, 3, 4, 6], |images| {
-        weighted_squares(&grid.split(images)?)
-    })
+    assert_gradient(&[2, 3, 4, 6], |images| weighted_squares(&grid.split(images)?))
 }
 
 #[test]
 fn join_agrees_with_finite_differences() -> Result<()> {
     let grid = PatchGrid::new(3, 9, 3)?;
-    assert_gradient(&[2, 3, 2, 3, 3], |patches| {
-        weighted_squares(&grid.join(patches)?)
-    })
+    assert_gradient(&[2, 3, 2, 3, 3], |patches| weighted_squares(&grid.join(patches)?))
 }
 
 #[test]
@@ -87,22 +68,15 @@ fn gather_adds_up_the_gradients_of_a_repeated_cell() -> Result<()> {
     let index = Tensor::new(&[[1u32, 1], [2, 0]], &Device::Cpu)?;
     let upstream = Tensor::new(&[[[1f64], [2.]], [[3.], [4.]]], &Device::Cpu)?;
     let gradients = (gather(&embeddings, &index)? * upstream)?.backward()?;
-    let gradient = gradients
-        .get(&embeddings)
-        .expect("the embeddings are reached");
-    assert_eq!(
-        gradient.flatten_all()?.to_vec1::<f64>()?,
-        [0., 3., 0., 4., 0., 3.]
-    );
+    let gradient = gradients.get(&embeddings).expect("the embeddings are reached");
+    assert_eq!(gradient.flatten_all()?.to_vec1::<f64>()?, [0., 3., 0., 4., 0., 3.]);
     Ok(())
 }
 
 #[test]
 fn gather_agrees_with_finite_differences() -> Result<()> {
     let index = Tensor::new(&[[3u32, 0, 1], [2, 2, 4]], &Device::Cpu)?;
-    assert_gradient(&[2, 5, 3], |embeddings| {
-        weighted_squares(&gather(embeddings, &index)?)
-    })
+    assert_gradient(&[2, 5, 3], |embeddings| weighted_squares(&gather(embeddings, &index)?))
 }
 
 #[test]
@@ -117,11 +91,6 @@ fn gather_takes_strided_tensors() -> Result<()> {
 
 #[test]
 fn a_chain_of_split_and_gather_agrees_with_finite_differences() -> Result<()> {
-    let (grid, index) = (
-        PatchGrid::new(4, 4, 2)?,
-        Tensor::new(&[[2u32, 1]], &Device::Cpu)?,
-    );
-    assert_gradient(&[1, 3, 4, 4], |images| {
-        weighted_squares(&gather(&grid.split(images)?.flatten_from(2)?, &index)?)
-    })
+    let (grid, index) = (PatchGrid::new(4, 4, 2)?, Tensor::new(&[[2u32, 1]], &Device::Cpu)?);
+    assert_gradient(&[1, 3, 4, 4], |images| weighted_squares(&gather(&grid.split(images)?.flatten_from(2)?, &index)?))
 }

@@ -24,10 +24,7 @@ fn a_two_by_two_grid_by_hand() -> Result<()> {
 fn channels_stay_in_their_patch() -> Result<()> {
     // Two channels of one row: 0 1 2 3 and 4 5 6 7.
     let patches = PatchGrid::new(1, 4, 1)?.split(&counting([1, 2, 1, 4])?)?;
-    assert_eq!(
-        patches.flatten_from(2)?.get(0)?.to_vec2::<u32>()?,
-        [[0, 4], [1, 5], [2, 6], [3, 7]]
-    );
+    assert_eq!(patches.flatten_from(2)?.get(0)?.to_vec2::<u32>()?, [[0, 4], [1, 5], [2, 6], [3, 7]]);
     Ok(())
 }
 
@@ -37,34 +34,19 @@ fn cells_are_numbered_row_by_row() -> Result<()> {
     let patches = grid.split(&counting([1, 1, 6, 9])?)?;
     let corners = patches.flatten_from(2)?.narrow(2, 0, 1)?.flatten_all()?;
     assert_eq!(corners.to_vec1::<u32>()?, [0, 3, 6, 27, 30, 33]);
-    assert_eq!(
-        (
-            grid.rows(),
-            grid.cols(),
-            grid.num_patches(),
-            grid.patch_size()
-        ),
-        (2, 3, 6, 3)
-    );
+    assert_eq!((grid.rows(), grid.cols(), grid.num_patches(), grid.patch_size()), (2, 3, 6, 3));
     Ok(())
 }
 
 #[test]
 fn join_inverts_split_at_odd_sizes() -> Result<()> {
-    for ([b, c, h, w], p) in [
-        ([1, 1, 1, 1], 1),
-        ([2, 3, 15, 35], 5),
-        ([3, 5, 7, 21], 7),
-        ([1, 2, 9, 5], 1),
-        ([5, 1, 6, 4], 2),
-    ] {
+    for ([b, c, h, w], p) in
+        [([1, 1, 1, 1], 1), ([2, 3, 15, 35], 5), ([3, 5, 7, 21], 7), ([1, 2, 9, 5], 1), ([5, 1, 6, 4], 2)]
+    {
         let (grid, images) = (PatchGrid::new(h, w, p)?, counting([b, c, h, w])?);
         let patches = grid.split(&images)?;
         assert_eq!(patches.dims(), [b, h * w / p / p, c, p, p]);
-        assert_eq!(
-            grid.join(&patches)?.flatten_all()?.to_vec1::<u32>()?,
-            images.flatten_all()?.to_vec1::<u32>()?
-        );
+        assert_eq!(grid.join(&patches)?.flatten_all()?.to_vec1::<u32>()?, images.flatten_all()?.to_vec1::<u32>()?);
     }
     Ok(())
 }
@@ -73,14 +55,8 @@ fn join_inverts_split_at_odd_sizes() -> Result<()> {
 fn split_takes_strided_images() -> Result<()> {
     let grid = PatchGrid::new(4, 6, 2)?;
     let images = counting([2, 4, 6, 3])?.permute((0, 3, 1, 2))?; // channels-last in memory
-    let expected = grid
-        .split(&images.contiguous()?)?
-        .flatten_all()?
-        .to_vec1::<u32>()?;
-    assert_eq!(
-        grid.split(&images)?.flatten_all()?.to_vec1::<u32>()?,
-        expected
-    );
+    let expected = grid.split(&images.contiguous()?)?.flatten_all()?.to_vec1::<u32>()?;
+    assert_eq!(grid.split(&images)?.flatten_all()?.to_vec1::<u32>()?, expected);
     Ok(())
 }
 
@@ -95,17 +71,12 @@ fn split_keeps_the_element_type() -> Result<()> {
 
 #[test]
 fn presets_have_the_papers_grids() -> Result<()> {
-    for (config, side, targets) in [
-        (PatchConfig::cifar10(), 4, 4),
-        (PatchConfig::imagenet32(), 4, 4),
-        (PatchConfig::imagenet224(), 7, 12),
-    ] {
+    for (config, side, targets) in
+        [(PatchConfig::cifar10(), 4, 4), (PatchConfig::imagenet32(), 4, 4), (PatchConfig::imagenet224(), 7, 12)]
+    {
         config.validate()?;
         let grid = config.grid()?;
-        assert_eq!(
-            (grid.rows(), grid.cols(), config.num_targets),
-            (side, side, targets)
-        );
+        assert_eq!((grid.rows(), grid.cols(), config.num_targets), (side, side, targets));
     }
     Ok(())
 }

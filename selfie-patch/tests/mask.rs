@@ -32,24 +32,15 @@ fn every_cell_is_masked_equally_often() -> Result<()> {
     let (n, m, images) = (16, 4, 4000);
     let (targets, _) = sample(&MaskSampler::new(n, m, MaskScope::PerImage)?, 0..images, 2)?;
     let mut counts = vec![0.0; n];
-    targets
-        .iter()
-        .flatten()
-        .for_each(|&cell| counts[cell as usize] += 1.0);
+    targets.iter().flatten().for_each(|&cell| counts[cell as usize] += 1.0);
 
     let p = m as f64 / n as f64;
     let mean = images as f64 * p;
     // The counts add up to a constant, so each varies by N / (N - 1) less than this: chi-square
     // with N - 1 = 15 degrees of freedom.
     let scale = mean * (1.0 - p) * n as f64 / (n - 1) as f64;
-    let chi_square: f64 = counts
-        .iter()
-        .map(|count| (count - mean).powi(2) / scale)
-        .sum();
-    assert!(
-        chi_square < 37.7,
-        "beyond the 99.9 % quantile: {chi_square}, counts {counts:?}"
-    );
+    let chi_square: f64 = counts.iter().map(|count| (count - mean).powi(2) / scale).sum();
+    assert!(chi_square < 37.7, "beyond the 99.9 % quantile: {chi_square}, counts {counts:?}");
     Ok(())
 }
 
@@ -59,25 +50,14 @@ fn every_place_in_the_order_is_uniform() -> Result<()> {
     // cells.
     let (n, images) = (16, 4000);
     let (targets, context) = sample(&MaskSampler::new(n, 4, MaskScope::PerImage)?, 0..images, 3)?;
-    let orders: Vec<_> = targets
-        .into_iter()
-        .zip(context)
-        .map(|(targets, context)| [targets, context].concat())
-        .collect();
+    let orders: Vec<_> =
+        targets.into_iter().zip(context).map(|(targets, context)| [targets, context].concat()).collect();
     for place in 0..n {
         let mut counts = vec![0.0; n];
-        orders
-            .iter()
-            .for_each(|order| counts[order[place] as usize] += 1.0);
+        orders.iter().for_each(|order| counts[order[place] as usize] += 1.0);
         let mean = images as f64 / n as f64;
-        let chi_square: f64 = counts
-            .iter()
-            .map(|count| (count - mean).powi(2) / mean)
-            .sum();
-        assert!(
-            chi_square < 44.3,
-            "beyond the 99.99 % quantile at place {place}: {chi_square}"
-        );
+        let chi_square: f64 = counts.iter().map(|count| (count - mean).powi(2) / mean).sum();
+        assert!(chi_square < 44.3, "beyond the 99.99 % quantile at place {place}: {chi_square}");
     }
     Ok(())
 }
@@ -90,14 +70,8 @@ fn every_pair_of_cells_is_masked_together_equally_often() -> Result<()> {
     let (mean, deviation) = (images as f64 * p, (images as f64 * p * (1.0 - p)).sqrt());
     for a in 0..n as u32 {
         for b in 0..a {
-            let together = targets
-                .iter()
-                .filter(|cells| cells.contains(&a) && cells.contains(&b))
-                .count();
-            assert!(
-                (together as f64 - mean).abs() < 4.5 * deviation,
-                "cells {a} and {b}: {together}, mean {mean}"
-            );
+            let together = targets.iter().filter(|cells| cells.contains(&a) && cells.contains(&b)).count();
+            assert!((together as f64 - mean).abs() < 4.5 * deviation, "cells {a} and {b}: {together}, mean {mean}");
         }
     }
     Ok(())
@@ -153,11 +127,7 @@ fn masks_stay_what_they_were() -> Result<()> {
 
 #[test]
 fn the_last_image_number_can_be_drawn() -> Result<()> {
-    let (targets, _) = sample(
-        &MaskSampler::new(16, 4, MaskScope::PerImage)?,
-        u64::MAX - 1..u64::MAX,
-        0,
-    )?;
+    let (targets, _) = sample(&MaskSampler::new(16, 4, MaskScope::PerImage)?, u64::MAX - 1..u64::MAX, 0)?;
     assert_eq!(targets.len(), 1);
     Ok(())
 }

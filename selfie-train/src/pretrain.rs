@@ -82,6 +82,9 @@ pub struct Pretraining {
     store: ParamStore,
     task: MaskedPatches,
     loaded: Option<LoadReport>,
+    plan: Plan,
+    recipe: Value,
+    state: TrainState,
 }
 
 /// Pretrains as `config` says: [`Pretraining::prepare`], then [`Pretraining::run`].
@@ -122,7 +125,12 @@ impl Pretraining {
             Some(from) => Some(load_initial(from, &store)?),
             None => None,
         };
-        Ok(Self { config, options: options.clone(), device, train, held_out, store, task, loaded })
+        let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
+        let state = match options.resume {
+            true => stopped_state(&RunDir::open(&options.out)?, &recipe, train.len(), &plan, &store)?,
+            false => TrainState::fresh(&plan, &store)?,
+        };
+        Ok(Self { config, options: options.clone(), device, train, held_out, store, task, loaded, plan, recipe, state })
     }
 
     /// The settings, complete: with the mean and deviation that were measured.
@@ -166,18 +174,12 @@ impl Pretraining {
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop; a run to resume that does not fit; whatever fails while it trains.
     pub fn run(self) -> Result<PretrainReport> {
-        let Self { config, options, device, train, held_out, store, task, loaded } = self;
+        let Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, mut state } = self;
         let started = Instant::now();
-        let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
 
-        // Directory and state: new, or where the run stopped.
-        let (run_dir, mut state) = if options.resume {
-            let run_dir = RunDir::open(&options.out)?;
-            let state = stopped_state(&run_dir, &recipe, train.len(), &plan, &store)?;
-            (run_dir, state)
-        } else {
-            let environment = environment(&device, &options.command);
-            (RunDir::prepare(&options.out, &environment)?, TrainState::fresh(&plan, &store)?)
+        let run_dir = match options.resume {
+            true => RunDir::open(&options.out)?,
+            false => RunDir::prepare(&options.out, &environment(&device, &options.command))?,
         };
 
         // The loop.

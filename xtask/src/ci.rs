@@ -26,26 +26,11 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "test",
-        arguments: &["test", "--workspace"],
-        variable: None,
-    },
-    Step {
-        name: "format",
-        arguments: &["fmt", "--all", "--check"],
-        variable: None,
-    },
+    Step { name: "test", arguments: &["test", "--workspace"], variable: None },
+    Step { name: "format", arguments: &["fmt", "--all", "--check"], variable: None },
     Step {
         name: "lints",
-        arguments: &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         variable: None,
     },
     Step {
@@ -58,9 +43,7 @@ const STEPS: &[Step] = &[
 /// Runs the checks; an error names those that failed.
 pub fn run(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
-    let steps = STEPS
-        .iter()
-        .filter(|step| !(options.no_tests && step.name == "test"));
+    let steps = STEPS.iter().filter(|step| !(options.no_tests && step.name == "test"));
     for step in steps {
         println!("== {}: cargo {}", step.name, step.arguments.join(" "));
         if !timed(step.name, || cargo_passes(step))? {
@@ -68,11 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     println!("== tidy: cargo xtask tidy");
-    if !timed("tidy", || {
-        Ok(tidy::run()
-            .inspect_err(|error| println!("{error:#}"))
-            .is_ok())
-    })? {
+    if !timed("tidy", || Ok(tidy::run().inspect_err(|error| println!("{error:#}")).is_ok()))? {
         failed.push("tidy");
     }
     if !failed.is_empty() {
@@ -84,24 +63,14 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn cargo_passes(step: &Step) -> Result<bool> {
     let mut command = cargo();
-    command
-        .args(step.arguments)
-        .envs(step.variable)
-        .current_dir(project_root())
-        .stdin(Stdio::null());
-    Ok(command
-        .status()
-        .with_context(|| format!("cargo {} does not start", step.arguments[0]))?
-        .success())
+    command.args(step.arguments).envs(step.variable).current_dir(project_root()).stdin(Stdio::null());
+    Ok(command.status().with_context(|| format!("cargo {} does not start", step.arguments[0]))?.success())
 }
 
 fn timed(name: &str, check: impl FnOnce() -> Result<bool>) -> Result<bool> {
     let start = Instant::now();
     let passes = check()?;
     let word = if passes { "passed" } else { "FAILED" };
-    println!(
-        "== {name}: {word} in {:.0} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("== {name}: {word} in {:.0} s", start.elapsed().as_secs_f64());
     Ok(passes)
 }

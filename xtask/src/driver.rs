@@ -7,11 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// The file that NVIDIA's driver installs.
-pub const LIBRARY: &str = if cfg!(windows) {
-    "nvcuda.dll"
-} else {
-    "libcuda.so.1"
-};
+pub const LIBRARY: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 
 /// The driver's library, where there is one.
 pub fn find() -> Option<PathBuf> {
@@ -20,62 +16,34 @@ pub fn find() -> Option<PathBuf> {
 
 fn find_in(folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
     // A folder of that name holds what programs link against on machines without a driver.
-    let real = folders
-        .into_iter()
-        .filter(|folder| !folder.ends_with("stubs"));
-    real.map(|folder| folder.join(LIBRARY))
-        .find(|file| file.exists())
+    let real = folders.into_iter().filter(|folder| !folder.ends_with("stubs"));
+    real.map(|folder| folder.join(LIBRARY)).find(|file| file.exists())
 }
 
 fn folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for variable in if cfg!(windows) {
-        ["PATH", "PATH"]
-    } else {
-        ["LD_LIBRARY_PATH", "NIX_LD_LIBRARY_PATH"]
-    } {
-        folders.extend(
-            std::env::var_os(variable)
-                .iter()
-                .flat_map(std::env::split_paths),
-        );
+    for variable in if cfg!(windows) { ["PATH", "PATH"] } else { ["LD_LIBRARY_PATH", "NIX_LD_LIBRARY_PATH"] } {
+        folders.extend(std::env::var_os(variable).iter().flat_map(std::env::split_paths));
     }
-    let configurations = below("/etc/ld.so.conf.d")
-        .into_iter()
-        .chain(["/etc/ld.so.conf".into()]);
-    folders.extend(
-        configurations
-            .flat_map(|file| linker_folders(&std::fs::read_to_string(file).unwrap_or_default())),
-    );
+    let configurations = below("/etc/ld.so.conf.d").into_iter().chain(["/etc/ld.so.conf".into()]);
+    folders.extend(configurations.flat_map(|file| linker_folders(&std::fs::read_to_string(file).unwrap_or_default())));
     for library_folder in ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"] {
         folders.push(library_folder.into());
         folders.extend(below(library_folder)); // x86_64-linux-gnu, nvidia, nvidia-NNN, ...
     }
-    let others = [
-        "/usr/local/nvidia/lib64",
-        "/usr/local/nvidia/lib",
-        "/usr/lib/wsl/lib",
-        "/run/opengl-driver/lib",
-    ];
+    let others = ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/usr/lib/wsl/lib", "/run/opengl-driver/lib"];
     folders.extend(others.map(PathBuf::from));
     folders
 }
 
 /// The folders that a configuration of the dynamic linker names, a line each.
 fn linker_folders(configuration: &str) -> Vec<PathBuf> {
-    configuration
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+    configuration.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
 }
 
 fn below(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect()
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 #[cfg(test)]

@@ -85,25 +85,13 @@ fn refresh(python: &Path, root: &Path, program: &str, folder: &str, check: bool)
 
 fn call(python: &Path, program: &Path, folder: &Path) -> Result<()> {
     if !program.exists() {
-        bail!(
-            "{}: no such program, but golden.rs names it",
-            program.display()
-        );
+        bail!("{}: no such program, but golden.rs names it", program.display());
     }
     let mut command = Command::new(python);
-    command
-        .arg(program)
-        .arg(folder)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null());
-    let status = command
-        .status()
-        .with_context(|| format!("{} does not start", python.display()))?;
+    command.arg(program).arg(folder).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
+    let status = command.status().with_context(|| format!("{} does not start", python.display()))?;
     if !status.success() {
-        bail!(
-            "{} failed ({status}); its message stands above",
-            program.display()
-        );
+        bail!("{} failed ({status}); its message stands above", program.display());
     }
     Ok(())
 }
@@ -140,8 +128,7 @@ mod tests {
     #[cfg(unix)]
     fn check_reports_and_the_other_writes() {
         let root = workspace_with_a_program("42");
-        let refresh =
-            |check| refresh(Path::new("sh"), root.path(), "p.py", "leaf/golden", check).unwrap();
+        let refresh = |check| refresh(Path::new("sh"), root.path(), "p.py", "leaf/golden", check).unwrap();
         let committed = root.path().join("leaf/golden/answer.txt");
         assert_eq!((refresh(true), committed.exists()), (1, false));
         assert_eq!((refresh(false), committed.exists()), (1, true));

@@ -119,13 +119,7 @@ fn one_line(message: &clap::Error) -> String {
     let text = message.to_string();
     match message.kind() {
         NoCommand => text.trim_end().to_owned(),
-        _ => text
-            .split("\n\n")
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" "),
+        _ => text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -50,20 +50,14 @@ struct Wanted {
 impl Wanted {
     fn read(arguments: &[OsString]) -> Self {
         let threads = value_of("--threads", arguments).and_then(|value| value.parse().ok());
-        Self {
-            device: value_of("--device", arguments),
-            threads: threads.filter(|&n| n > 0),
-        }
+        Self { device: value_of("--device", arguments), threads: threads.filter(|&n| n > 0) }
     }
 }
 
 /// The last value of `--option VALUE` or `--option=VALUE` before a `--`.
 fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
     let mut value = None;
-    let mut rest = arguments
-        .iter()
-        .map(|argument| argument.to_string_lossy())
-        .take_while(|argument| argument != "--");
+    let mut rest = arguments.iter().map(|argument| argument.to_string_lossy()).take_while(|argument| argument != "--");
     while let Some(argument) = rest.next() {
         match argument.strip_prefix(option) {
             Some("") => value = rest.next().map(Into::into),
@@ -82,9 +76,9 @@ fn feature(device: Option<&str>) -> Result<Option<&'static str>, BadUsage> {
             driver::LIBRARY
         ))),
         Some("cuda") => Ok(Some("cuda")),
-        Some("metal") if !cfg!(target_os = "macos") => Err(BadUsage(
-            "--device metal: needs macOS: take --device cpu or --device cuda".to_owned(),
-        )),
+        Some("metal") if !cfg!(target_os = "macos") => {
+            Err(BadUsage("--device metal: needs macOS: take --device cpu or --device cuda".to_owned()))
+        }
         Some("metal") => Ok(Some("metal")),
         _ => Ok(None),
     }
@@ -93,12 +87,8 @@ fn feature(device: Option<&str>) -> Result<Option<&'static str>, BadUsage> {
 fn unknown(name: &str) -> BadUsage {
     let own = ["ci", "tidy", "golden"];
     let names = COMMANDS.iter().map(|(name, _)| *name).chain(own);
-    let nearest = names
-        .min_by_key(|known| strsim::damerau_levenshtein(known, name))
-        .unwrap_or_default();
-    BadUsage(format!(
-        "no command '{name}'; the nearest is '{nearest}' (cargo xtask --help lists all)"
-    ))
+    let nearest = names.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
+    BadUsage(format!("no command '{name}'; the nearest is '{nearest}' (cargo xtask --help lists all)"))
 }
 
 /// Brings the program up to date and returns its path. Cargo speaks on stderr, and only when it does something.
@@ -108,26 +98,13 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
         eprintln!("building selfie in release, about 5 minutes the first time");
     }
     let mut command = cargo();
-    command.args([
-        "build",
-        "--release",
-        "--package",
-        "selfie-eval",
-        "--bin",
-        "selfie",
-    ]);
-    command
-        .arg("--manifest-path")
-        .arg(project_root().join("Cargo.toml"));
+    command.args(["build", "--release", "--package", "selfie-eval", "--bin", "selfie"]);
+    command.arg("--manifest-path").arg(project_root().join("Cargo.toml"));
     command.args(feature.map(|name| format!("--features={name}")));
     if std::io::stderr().is_terminal() {
         command.arg("--color=always");
     }
-    let mut cargo = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut cargo = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     if let Some(stderr) = cargo.stderr.take() {
         for line in BufReader::new(stderr).lines() {
             let line = line?;
@@ -146,15 +123,8 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
 /// The program's place: `release/` of the target folder that this process was started from.
 fn beside_us() -> Result<PathBuf> {
     let us = std::env::current_exe()?;
-    let target = us
-        .parent()
-        .and_then(Path::parent)
-        .with_context(|| format!("{} has no folder", us.display()))?;
-    let name: &OsStr = if cfg!(windows) {
-        "selfie.exe".as_ref()
-    } else {
-        "selfie".as_ref()
-    };
+    let target = us.parent().and_then(Path::parent).with_context(|| format!("{} has no folder", us.display()))?;
+    let name: &OsStr = if cfg!(windows) { "selfie.exe".as_ref() } else { "selfie".as_ref() };
     Ok(target.join("release").join(name))
 }
 
@@ -168,10 +138,7 @@ fn become_program(mut command: Command) -> std::io::Result<ExitCode> {
 /// Runs `command` and passes its exit status on.
 #[cfg(not(unix))]
 fn become_program(mut command: Command) -> std::io::Result<ExitCode> {
-    let code = command
-        .status()?
-        .code()
-        .and_then(|code| u8::try_from(code).ok());
+    let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
@@ -185,15 +152,9 @@ mod tests {
 
     #[test]
     fn both_spellings_of_an_option_are_found() {
-        let both = Wanted {
-            device: Some("cuda:1".to_owned()),
-            threads: Some(4),
-        };
+        let both = Wanted { device: Some("cuda:1".to_owned()), threads: Some(4) };
         assert_eq!(wanted("--data x --device cuda:1 --threads=4"), both);
-        assert_eq!(
-            wanted("--threads 2 --device=cuda:1 --threads 4 --seed 3"),
-            both
-        );
+        assert_eq!(wanted("--threads 2 --device=cuda:1 --threads 4 --seed 3"), both);
     }
 
     #[test]

@@ -21,29 +21,12 @@ use tree::Tree;
 use crate::project_root;
 
 /// The crates that know nothing of each other; tensors are their interface.
-const LEAF_CRATES: &[&str] = &[
-    "selfie-patch",
-    "selfie-encoder",
-    "selfie-attnpool",
-    "selfie-loss",
-];
+const LEAF_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss"];
 /// The crates that other programs build on: they print nothing and do not stop their caller.
-const LIBRARY_CRATES: &[&str] = &[
-    "selfie-patch",
-    "selfie-encoder",
-    "selfie-attnpool",
-    "selfie-loss",
-    "selfie-train",
-];
+const LIBRARY_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss", "selfie-train"];
 /// All crates with a page of their own.
-const CRATES: &[&str] = &[
-    "selfie-patch",
-    "selfie-encoder",
-    "selfie-attnpool",
-    "selfie-loss",
-    "selfie-train",
-    "selfie-eval",
-];
+const CRATES: &[&str] =
+    &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss", "selfie-train", "selfie-eval"];
 
 /// The checks of one Rust file.
 const SOURCE_CHECKS: &[fn(&Source) -> Vec<Finding>] = &[
@@ -65,11 +48,7 @@ struct Finding {
 
 impl Finding {
     fn new(file: impl Into<String>, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            line,
-            what: what.into(),
-        }
+        Self { file: file.into(), line, what: what.into() }
     }
 }
 
@@ -94,32 +73,21 @@ pub fn run() -> Result<()> {
 }
 
 fn findings(tree: &Tree) -> Vec<Finding> {
-    let sources: Vec<Source> = tree
-        .texts()
-        .filter(|(path, _)| path.ends_with(".rs"))
-        .map(|(path, text)| Source::new(path, text))
-        .collect();
-    let mut findings: Vec<Finding> = sources
-        .iter()
-        .flat_map(|source| SOURCE_CHECKS.iter().flat_map(move |check| check(source)))
-        .collect();
+    let sources: Vec<Source> =
+        tree.texts().filter(|(path, _)| path.ends_with(".rs")).map(|(path, text)| Source::new(path, text)).collect();
+    let mut findings: Vec<Finding> =
+        sources.iter().flat_map(|source| SOURCE_CHECKS.iter().flat_map(move |check| check(source))).collect();
     findings.extend(candle::one_file_knows_the_device_features(&sources));
     for (path, text) in tree.texts() {
         findings.extend(layout::is_short(path, text));
         findings.extend(layout::has_a_telling_name(path));
         findings.extend(text::no_workplace_paths(path, text));
-        findings.extend(text::links_resolve(path, text, &|target| {
-            tree.exists(target)
-        }));
+        findings.extend(text::links_resolve(path, text, &|target| tree.exists(target)));
         findings.extend(text::python_says_how_to_run(path, text));
         findings.extend(text::golden_program_is_registered(path));
         findings.extend(manifest::depends_downwards(path, text));
     }
-    findings.extend(
-        CRATES
-            .iter()
-            .flat_map(|name| manifest::readme_is_the_docs(name, tree)),
-    );
+    findings.extend(CRATES.iter().flat_map(|name| manifest::readme_is_the_docs(name, tree)));
     findings.sort();
     findings
 }

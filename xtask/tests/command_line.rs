@@ -3,21 +3,14 @@
 use std::process::{Command, Output};
 
 fn xtask(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(arguments)
-        .output()
-        .expect("xtask starts")
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().expect("xtask starts")
 }
 
 /// Asserts exit status 2, one line on stderr with `words`, and nothing on stdout.
 fn refuses(arguments: &[&str], words: &[&str]) {
     let output = xtask(arguments);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        (output.status.code(), message.lines().count()),
-        (Some(2), 1),
-        "{message}"
-    );
+    assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{message}");
     assert!(output.stdout.is_empty());
     for word in words {
         assert!(message.contains(word), "no '{word}' in: {message}");
@@ -30,17 +23,8 @@ fn help_lists_both_groups() {
         let output = xtask(&arguments);
         let page = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success());
-        for name in [
-            "pretrain-imagenet",
-            "linear-eval",
-            "bench",
-            "tidy",
-            "golden",
-        ] {
-            assert!(
-                page.contains(&format!("\n  {name} ")),
-                "no {name} in: {page}"
-            );
+        for name in ["pretrain-imagenet", "linear-eval", "bench", "tidy", "golden"] {
+            assert!(page.contains(&format!("\n  {name} ")), "no {name} in: {page}");
         }
     }
 }
@@ -54,10 +38,7 @@ fn no_command_shows_the_page_and_fails() {
 
 #[test]
 fn an_unknown_command_is_refused_with_the_nearest() {
-    refuses(
-        &["pretrain-imagnet", "--help"],
-        &["'pretrain-imagnet'", "'pretrain-imagenet'"],
-    );
+    refuses(&["pretrain-imagnet", "--help"], &["'pretrain-imagnet'", "'pretrain-imagenet'"]);
     refuses(&["--quick"], &["--quick"]);
 }
 
@@ -70,8 +51,5 @@ fn options_of_developers_are_checked() {
 #[test]
 #[cfg(not(target_os = "macos"))]
 fn metal_is_refused_before_a_build() {
-    refuses(
-        &["pretrain", "--device=metal"],
-        &["--device metal", "macOS"],
-    );
+    refuses(&["pretrain", "--device=metal"], &["--device metal", "macOS"]);
 }

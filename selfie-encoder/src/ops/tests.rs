@@ -1,7 +1,7 @@
 //! Every op against a naive reference or Candle's own ops, and against finite differences, over awkward sizes.
 
 use super::*;
-use crate::testing::{assert_close, backward, noise, variable};
+use crate::tests::{assert_close, backward, noise, variable};
 use candle_core::{Device, Var};
 
 /// Convolution by its definition.

@@ -3,8 +3,8 @@
 use selfie_eval::{Result, StepBench, StepReport};
 use selfie_train::DeviceChoice;
 
+use super::pools;
 use super::screen::Screen;
-use super::threads;
 
 /// Measure speed; `bench step` times a full training step
 #[derive(clap::Args)]
@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
         seed: options.seed,
     };
     bench.config()?;
-    threads::ensure(options.threads)?;
+    pools::ensure(options.threads)?;
     let device = options.device.parse::<DeviceChoice>()?.select()?;
     let report = bench.run(&device)?;
     let screen = Screen::new(options.json, options.json);
@@ -89,11 +89,13 @@ fn words(report: &StepReport) -> String {
          speed      {:.2} images/s (median step), {:.2} at best\n\
          parts      forward {:.1} ms, backward {:.1} ms, optimiser {:.1} ms (medians)\n\
          steps      {step_ms:?} ms\n\
-         memory     {memory} at most",
+         memory     {memory} at most\n\
+         limit      {:.2} images/s if a step were its matrix products through gemm and nothing else",
         report.images_per_second,
         report.best_images_per_second,
         report.forward_ms,
         report.backward_ms,
-        report.optimiser_ms
+        report.optimiser_ms,
+        report.gemm_limit_images_per_second
     )
 }

@@ -7,8 +7,9 @@ use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session};
 use selfie_train::{RunConfig, RunDir, default_run_path, describe_device, environment};
 
 use super::options::{self, Lengths, Shared, flags};
+use super::pools;
 use super::screen::Screen;
-use super::{Interrupt, figures, result_file, settings, threads};
+use super::{Interrupt, figures, result_file, settings};
 
 /// Fine-tune a full ResNet: the patch network becomes its first three stages, all layers are trained on whole images
 ///
@@ -42,7 +43,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = shared.screen();
     let resumed = options::resumed(options.resume.as_ref(), shared.out.as_ref())?;
     let (origin, config) = resolve(options, resumed.as_ref())?;
-    threads::ensure(config.run.threads)?;
+    pools::ensure(config.run.threads)?;
     let out = match (&resumed, &shared.out) {
         (Some((run, _)), _) => run.path().to_path_buf(),
         (None, Some(out)) => out.clone(),

@@ -3,7 +3,8 @@
 use selfie_eval::{FeatureKind, LinearEval, LinearReport, Origin, Result, Tuning};
 
 use super::options::{Shared, flags};
-use super::{figures, result_file, settings, threads};
+use super::pools;
+use super::{figures, result_file, settings};
 
 /// Linear evaluation: logistic regression on the features of the frozen patch network
 ///
@@ -42,7 +43,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut overrides = shared.overrides()?;
     overrides.extend(flags(&[("--labels", "finetune.labels", &options.labels)]));
     let config = base.with_overrides(shared.config.as_deref(), &overrides)?;
-    threads::ensure(config.run.threads)?;
+    pools::ensure(config.run.threads)?;
     result_file::check_free(shared.out.as_deref())?;
     let device = shared.device()?.select()?;
     let shown = settings::of(&config, &["data", "patch", "encoder"])?;

@@ -6,7 +6,8 @@ use selfie_eval::{EvalSplit, MaskedEval, Result};
 use selfie_train::RunDir;
 
 use super::options::Shared;
-use super::{figures, result_file, settings, threads};
+use super::pools;
+use super::{figures, result_file, settings};
 
 /// Accuracy of the pretext task beside chance, over several masks an image
 #[derive(clap::Args)]
@@ -34,7 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
     let run = RunDir::open(&options.from)?;
     let config = run.config()?.with_overrides(shared.config.as_deref(), &shared.overrides()?)?;
     let split = options.split.as_deref().map(str::parse::<EvalSplit>).transpose()?;
-    threads::ensure(config.run.threads)?;
+    pools::ensure(config.run.threads)?;
     result_file::check_free(shared.out.as_deref())?;
     let device = shared.device()?.select()?;
     let shown = settings::of(&config, &["data", "patch", "encoder"])?;

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use selfie_eval::Result;
-use selfie_train::{
-    PretrainOptions, PretrainReport, Pretraining, RunConfig, RunDir, default_run_path, describe_device,
-};
+use selfie_train::{PretrainOptions, PretrainReport, Pretraining, RunConfig, default_run_path, describe_device};
 
 use super::options::{self, Lengths, Shared};
 use super::screen::Screen;
-use super::{Interrupt, settings, threads};
+use super::{Interrupt, pools, settings};
 
 /// Pretrain on any images: the patch network learns to find masked patches
 ///
@@ -64,7 +62,7 @@ pub fn train(
         Some((_, config)) => config.with_overrides(file, &overrides)?,
         None => RunConfig::resolve(preset, file, &overrides)?,
     };
-    threads::ensure(config.run.threads)?;
+    pools::ensure(config.run.threads)?;
     let device = shared.device()?;
     let (out, resume) = match (resumed, &shared.out) {
         (Some((run, _)), _) => (run.path().to_path_buf(), true),
@@ -81,21 +79,8 @@ pub fn train(
         command: options::command_line(),
     };
     let pretraining = Pretraining::prepare(config, &options)?;
-    if resume {
-        check_resumable(&pretraining, &options.out)?;
-    }
     introduce(&pretraining, &options, &shared.screen())?;
     Ok(interrupt.while_training(|| pretraining.run())?)
-}
-
-/// A run that cannot go on with these settings is refused before they are shown.
-fn check_resumable(pretraining: &Pretraining, out: &Path) -> Result<()> {
-    let run = RunDir::open(out)?;
-    if run.checkpoints()?.is_empty() {
-        return Ok(()); // it begins again
-    }
-    let recipe = pretraining.config().recipe()?;
-    Ok(run.read_checkpoint(None)?.check_same_run(&recipe, pretraining.train_images())?)
 }
 
 /// What is going to be trained, on what, where.

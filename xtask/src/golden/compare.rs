@@ -25,10 +25,7 @@ pub fn files(committed: &Path, fresh: &Path) -> Result<Option<String>> {
     if old == new {
         return Ok(None);
     }
-    if fresh
-        .extension()
-        .is_some_and(|extension| extension == "safetensors")
-    {
+    if fresh.extension().is_some_and(|extension| extension == "safetensors") {
         let new = SafeTensors::deserialize(&new).with_context(|| fresh.display().to_string())?;
         return Ok(match SafeTensors::deserialize(&old) {
             Ok(old) => tensors(&old, &new),
@@ -48,9 +45,7 @@ fn tensors(old: &SafeTensors, new: &SafeTensors) -> Option<String> {
     let (old_names, new_names) = (names(old), names(new));
     if old_names != new_names {
         let alone = |a: &[String], b: &[String]| a.iter().find(|name| !b.contains(name)).cloned();
-        let name = alone(&old_names, &new_names)
-            .or_else(|| alone(&new_names, &old_names))
-            .unwrap_or_default();
+        let name = alone(&old_names, &new_names).or_else(|| alone(&new_names, &old_names)).unwrap_or_default();
         return Some(format!("only one side has the tensor '{name}'"));
     }
     new_names.iter().find_map(|name| {
@@ -67,18 +62,14 @@ fn views(old: &TensorView, new: &TensorView) -> Option<String> {
     let (Some(old_values), Some(new_values)) = (floats(old), floats(new)) else {
         return (old.data() != new.data()).then(|| "has other values".to_owned());
     };
-    let largest = new_values
-        .iter()
-        .fold(1.0, |largest: f64, value| largest.max(value.abs()));
+    let largest = new_values.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
     let allowed = TOLERANCE * largest;
     let is_far = |(old, new): &(&f64, &f64)| {
         let gap = (*old - *new).abs();
         *old != *new && (gap.is_nan() || gap > allowed)
     };
     let (old, new) = old_values.iter().zip(&new_values).find(is_far)?;
-    Some(format!(
-        "was {old:e}, is {new:e}, allowed are {allowed:.1e}"
-    ))
+    Some(format!("was {old:e}, is {new:e}, allowed are {allowed:.1e}"))
 }
 
 /// The entries of a tensor of f32 or f64.
@@ -86,18 +77,8 @@ fn floats(view: &TensorView) -> Option<Vec<f64>> {
     let (quads, _) = view.data().as_chunks::<4>();
     let (octets, _) = view.data().as_chunks::<8>();
     match view.dtype() {
-        Dtype::F32 => Some(
-            quads
-                .iter()
-                .map(|bytes| f64::from(f32::from_le_bytes(*bytes)))
-                .collect(),
-        ),
-        Dtype::F64 => Some(
-            octets
-                .iter()
-                .map(|bytes| f64::from_le_bytes(*bytes))
-                .collect(),
-        ),
+        Dtype::F32 => Some(quads.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()),
+        Dtype::F64 => Some(octets.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()),
         _ => None,
     }
 }
@@ -107,12 +88,7 @@ mod tests {
     use super::*;
 
     fn difference(old: &[f32], new: &[f32]) -> Option<String> {
-        let bytes = |values: &[f32]| {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect::<Vec<u8>>()
-        };
+        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let (old_bytes, new_bytes) = (bytes(old), bytes(new));
         let view = |data, len| TensorView::new(Dtype::F32, vec![len], data).unwrap();
         views(&view(&old_bytes, old.len()), &view(&new_bytes, new.len()))
@@ -133,10 +109,7 @@ mod tests {
 
     #[test]
     fn another_shape_is_told() {
-        assert_eq!(
-            difference(&[1.0], &[1.0, 1.0]).unwrap(),
-            "was F32 [1], is F32 [2]"
-        );
+        assert_eq!(difference(&[1.0], &[1.0, 1.0]).unwrap(), "was F32 [1], is F32 [2]");
     }
 
     #[test]
@@ -144,10 +117,7 @@ mod tests {
         let empty = safetensors::serialize(Vec::<(&str, TensorView)>::new(), None).unwrap();
         let one = TensorView::new(Dtype::U8, vec![1], &[7]).unwrap();
         let full = safetensors::serialize([("x", one)], None).unwrap();
-        let (empty, full) = (
-            SafeTensors::deserialize(&empty).unwrap(),
-            SafeTensors::deserialize(&full).unwrap(),
-        );
+        let (empty, full) = (SafeTensors::deserialize(&empty).unwrap(), SafeTensors::deserialize(&full).unwrap());
         assert!(tensors(&empty, &full).unwrap().contains("'x'"));
         assert_eq!(tensors(&full, &full), None);
     }

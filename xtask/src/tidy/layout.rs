@@ -12,48 +12,27 @@ pub fn opens_with_docs(source: &Source) -> Vec<Finding> {
     if opening.starts_with("//!") || opening.starts_with("#![doc = include_str!(") {
         return Vec::new();
     }
-    vec![Finding::new(
-        &source.path,
-        1,
-        "no module docs, open with a `//!` sentence that says what the file is",
-    )]
+    vec![Finding::new(&source.path, 1, "no module docs, open with a `//!` sentence that says what the file is")]
 }
 
 /// A program or library file has one idea, and an end.
 pub fn is_short(path: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
     let counts = path.ends_with(".rs") || path.ends_with(".py");
-    (counts && lines > MOST_LINES).then(|| {
-        Finding::new(
-            path,
-            lines,
-            format!("{lines} lines, split it: {MOST_LINES} are the most"),
-        )
-    })
+    (counts && lines > MOST_LINES)
+        .then(|| Finding::new(path, lines, format!("{lines} lines, split it: {MOST_LINES} are the most")))
 }
 
 /// A name says what is inside.
 pub fn has_a_telling_name(path: &str) -> Option<Finding> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let stem = name
-        .strip_suffix(".rs")
-        .or_else(|| name.strip_suffix(".py"))?;
+    let stem = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".py"))?;
     if EMPTY_NAMES.contains(&stem) {
-        return Some(Finding::new(
-            path,
-            1,
-            format!("the name '{stem}' says nothing, call the file by what is in it"),
-        ));
+        return Some(Finding::new(path, 1, format!("the name '{stem}' says nothing, call the file by what is in it")));
     }
     // Code that several test programs share can only stand in a `mod.rs`.
     let in_tests = path.split('/').any(|folder| folder == "tests");
-    (stem == "mod" && !in_tests).then(|| {
-        Finding::new(
-            path,
-            1,
-            "a mod.rs, name it after its folder, beside the folder",
-        )
-    })
+    (stem == "mod" && !in_tests).then(|| Finding::new(path, 1, "a mod.rs, name it after its folder, beside the folder"))
 }
 
 #[cfg(test)]

@@ -19,11 +19,7 @@ pub fn depends_downwards(path: &str, text: &str) -> Vec<Finding> {
     let manifest: toml::Table = match text.parse() {
         Ok(manifest) => manifest,
         Err(error) => {
-            return vec![Finding::new(
-                path,
-                1,
-                format!("not TOML, {}", error.message()),
-            )];
+            return vec![Finding::new(path, 1, format!("not TOML, {}", error.message()))];
         }
     };
     let line_of = |name: &str| {
@@ -32,20 +28,13 @@ pub fn depends_downwards(path: &str, text: &str) -> Vec<Finding> {
     };
     let ours = |name: &str| CRATES.contains(&name);
     let banned = |wanted: &&String| {
-        (ours(wanted) && !allowed.contains(&wanted.as_str()))
-            || (name == "xtask" && wanted.starts_with("candle"))
+        (ours(wanted) && !allowed.contains(&wanted.as_str())) || (name == "xtask" && wanted.starts_with("candle"))
     };
     let finding = |wanted: &String| {
-        let what = format!(
-            "{name} depends on {wanted}, take it out: patch, encoder, attnpool, loss -> train -> eval"
-        );
+        let what = format!("{name} depends on {wanted}, take it out: patch, encoder, attnpool, loss -> train -> eval");
         Finding::new(path, line_of(wanted), what)
     };
-    dependencies(&manifest)
-        .iter()
-        .filter(banned)
-        .map(finding)
-        .collect()
+    dependencies(&manifest).iter().filter(banned).map(finding).collect()
 }
 
 /// The names in every table of dependencies, those of targets included.
@@ -61,12 +50,7 @@ fn dependencies(manifest: &toml::Table) -> Vec<String> {
                 renamed.unwrap_or(key).to_owned()
             }));
         } else if key == "target" {
-            names.extend(
-                table
-                    .values()
-                    .filter_map(toml::Value::as_table)
-                    .flat_map(dependencies),
-            );
+            names.extend(table.values().filter_map(toml::Value::as_table).flat_map(dependencies));
         }
     }
     names
@@ -77,25 +61,13 @@ pub fn readme_is_the_docs(name: &str, tree: &Tree) -> Vec<Finding> {
     let (readme, library) = (format!("{name}/README.md"), format!("{name}/src/lib.rs"));
     let mut findings = Vec::new();
     match tree.text(&readme) {
-        None => findings.push(Finding::new(
-            &readme,
-            1,
-            "no README, write one with an example that runs",
-        )),
+        None => findings.push(Finding::new(&readme, 1, "no README, write one with an example that runs")),
         Some(text) if !text.lines().any(|line| line.starts_with("```rust")) => {
-            findings.push(Finding::new(
-                &readme,
-                1,
-                "no example, add a ```rust block that ends in an assertion",
-            ));
+            findings.push(Finding::new(&readme, 1, "no example, add a ```rust block that ends in an assertion"));
         }
         Some(_) => {}
     }
-    let includes = |text| {
-        Source::new(&library, text)
-            .lines()
-            .any(|line| is_include(line.text))
-    };
+    let includes = |text| Source::new(&library, text).lines().any(|line| is_include(line.text));
     if !tree.text(&library).is_some_and(includes) {
         let what = "the README is not the crate's docs, open with #![doc = include_str!(\"../README.md\")]";
         findings.push(Finding::new(&library, 1, what));
@@ -112,10 +84,7 @@ mod tests {
     use super::*;
 
     fn lines(path: &str, text: &str) -> Vec<usize> {
-        depends_downwards(path, text)
-            .iter()
-            .map(|finding| finding.line)
-            .collect()
+        depends_downwards(path, text).iter().map(|finding| finding.line).collect()
     }
 
     #[test]
@@ -127,8 +96,7 @@ mod tests {
 
     #[test]
     fn a_new_name_or_a_target_hides_nothing() {
-        let renamed =
-            "[dependencies]\nx = { package = \"selfie-eval\", path = \"../selfie-eval\" }\n";
+        let renamed = "[dependencies]\nx = { package = \"selfie-eval\", path = \"../selfie-eval\" }\n";
         assert_eq!(lines("selfie-train/Cargo.toml", renamed).len(), 1);
         let target = "[target.'cfg(unix)'.dependencies]\nselfie-patch.workspace = true\n";
         assert_eq!(lines("selfie-encoder/Cargo.toml", target), [2]);
@@ -136,10 +104,7 @@ mod tests {
 
     #[test]
     fn xtask_builds_without_candle() {
-        assert_eq!(
-            lines("xtask/Cargo.toml", "[dependencies]\ncandle-core = \"0\"\n"),
-            [2]
-        );
+        assert_eq!(lines("xtask/Cargo.toml", "[dependencies]\ncandle-core = \"0\"\n"), [2]);
     }
 
     #[test]

@@ -30,18 +30,10 @@ impl Source {
         let code = without_comments_and_literals(text);
         let mut test_lines = test_lines(&code);
         let folders: Vec<&str> = path.split('/').collect();
-        if folders
-            .iter()
-            .any(|name| ["tests", "benches", "tests.rs"].contains(name))
-        {
+        if folders.iter().any(|name| ["tests", "benches", "tests.rs"].contains(name)) {
             test_lines.fill(true);
         }
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            test_lines,
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code, test_lines }
     }
 
     /// Whether the file is part of a library or program, not of tests or examples.
@@ -51,11 +43,7 @@ impl Source {
 
     /// Whether the file belongs to one of these crates.
     pub fn is_of(&self, crates: &[&str]) -> bool {
-        crates.iter().any(|name| {
-            self.path
-                .strip_prefix(name)
-                .is_some_and(|tail| tail.starts_with('/'))
-        })
+        crates.iter().any(|name| self.path.strip_prefix(name).is_some_and(|tail| tail.starts_with('/')))
     }
 
     pub fn text(&self) -> &str {
@@ -68,26 +56,13 @@ impl Source {
     }
 
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let both = self
-            .text
-            .lines()
-            .zip(self.code.lines())
-            .zip(&self.test_lines);
-        both.enumerate().map(|(i, ((text, code), &test))| Line {
-            number: i + 1,
-            text,
-            code,
-            test,
-        })
+        let both = self.text.lines().zip(self.code.lines()).zip(&self.test_lines);
+        both.enumerate().map(|(i, ((text, code), &test))| Line { number: i + 1, text, code, test })
     }
 
     /// A finding, unless the line or the one before it gives a reason.
     pub fn finding(&self, line: usize, what: impl Into<String>) -> Option<Finding> {
-        let mut around = self
-            .text
-            .lines()
-            .skip(line.saturating_sub(2))
-            .take(if line > 1 { 2 } else { 1 });
+        let mut around = self.text.lines().skip(line.saturating_sub(2)).take(if line > 1 { 2 } else { 1 });
         let excused = around.any(|text| text.contains("// tidy: "));
         (!excused).then(|| Finding::new(&self.path, line, what))
     }
@@ -124,10 +99,7 @@ fn test_lines(code: &str) -> Vec<bool> {
     for attribute in ["#[cfg(test)]", "#[test]"] {
         for (at, _) in code.match_indices(attribute) {
             let first = code[..at].matches('\n').count();
-            let last = first
-                + code[at..at + item_length(&code[at..])]
-                    .matches('\n')
-                    .count();
+            let last = first + code[at..at + item_length(&code[at..])].matches('\n').count();
             lines[first..=last].fill(true);
         }
     }
@@ -138,15 +110,10 @@ fn without_comments_and_literals(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let word = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         let (length, is_literal) = if let Some(length) = comment(rest) {
             (length, false)
-        } else if let Some(length) = raw_string(rest, word)
-            .or_else(|| string(rest))
-            .or_else(|| character(rest))
-        {
+        } else if let Some(length) = raw_string(rest, word).or_else(|| string(rest)).or_else(|| character(rest)) {
             (length, true)
         } else {
             let length = word.max(c.len_utf8());
@@ -187,15 +154,11 @@ fn comment(rest: &str) -> Option<usize> {
 }
 
 fn raw_string(rest: &str, word: usize) -> Option<usize> {
-    let body = ["r", "br", "cr"]
-        .contains(&&rest[..word])
-        .then(|| &rest[word..])?;
+    let body = ["r", "br", "cr"].contains(&&rest[..word]).then(|| &rest[word..])?;
     let hashes = body.len() - body.trim_start_matches('#').len();
     let content = body[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
-    let length = content
-        .find(&end)
-        .map_or(content.len(), |at| at + end.len());
+    let length = content.find(&end).map_or(content.len(), |at| at + end.len());
     Some(word + hashes + 1 + length)
 }
 
@@ -248,17 +211,10 @@ mod tests {
     #[test]
     fn test_modules_and_functions_are_marked() {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n  fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod d;\nfn e() {}\n";
-        let marked: Vec<usize> = Source::new("x/src/a.rs", text)
-            .lines()
-            .filter(|line| line.test)
-            .map(|line| line.number)
-            .collect();
+        let marked: Vec<usize> =
+            Source::new("x/src/a.rs", text).lines().filter(|line| line.test).map(|line| line.number).collect();
         assert_eq!(marked, [2, 3, 4, 5, 7, 8]);
-        assert!(
-            Source::new("x/tests/a.rs", text)
-                .lines()
-                .all(|line| line.test)
-        );
+        assert!(Source::new("x/tests/a.rs", text).lines().all(|line| line.test));
     }
 
     #[test]
@@ -270,13 +226,8 @@ mod tests {
 
     #[test]
     fn a_reason_excuses_its_line_and_the_next() {
-        let source = Source::new(
-            "a.rs",
-            "// tidy: the name is torch's\nx\ny\nz // tidy: why\n",
-        );
-        let excused: Vec<bool> = (1..=4)
-            .map(|line| source.finding(line, "").is_none())
-            .collect();
+        let source = Source::new("a.rs", "// tidy: the name is torch's\nx\ny\nz // tidy: why\n");
+        let excused: Vec<bool> = (1..=4).map(|line| source.finding(line, "").is_none()).collect();
         assert_eq!(excused, [true, true, false, true]);
     }
 }

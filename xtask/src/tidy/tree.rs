@@ -19,10 +19,7 @@ impl Tree {
             Some(paths) => paths,
             None => files_below(root, "")?,
         };
-        let mut tree = Self {
-            texts: BTreeMap::new(),
-            others: Vec::new(),
-        };
+        let mut tree = Self { texts: BTreeMap::new(), others: Vec::new() };
         for path in paths {
             // A file that was deleted and not committed is still in git's list.
             let Ok(bytes) = std::fs::read(root.join(&path)) else {
@@ -38,9 +35,7 @@ impl Tree {
 
     /// Paths and contents, in the order of their paths.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
+        self.texts.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     /// The content of one text file.
@@ -50,38 +45,17 @@ impl Tree {
 
     /// Whether `path` is a file of the project, or a folder with one.
     pub fn exists(&self, path: &str) -> bool {
-        let is_or_holds = |file: &str| {
-            file.strip_prefix(path)
-                .is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
-        };
-        path.is_empty()
-            || self
-                .texts
-                .keys()
-                .chain(&self.others)
-                .any(|file| is_or_holds(file))
+        let is_or_holds =
+            |file: &str| file.strip_prefix(path).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'));
+        path.is_empty() || self.texts.keys().chain(&self.others).any(|file| is_or_holds(file))
     }
 }
 
 fn git_files(root: &Path) -> Option<Vec<String>> {
-    let arguments = [
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ];
-    let output = Command::new("git")
-        .current_dir(root)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
     let list = String::from_utf8(output.stdout).ok()?;
-    let paths: Vec<String> = list
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let paths: Vec<String> = list.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect();
     (output.status.success() && !paths.is_empty()).then_some(paths)
 }
 
@@ -92,11 +66,7 @@ fn files_below(root: &Path, folder: &str) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(&place).with_context(|| place.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if folder.is_empty() {
-            name.clone()
-        } else {
-            format!("{folder}/{name}")
-        };
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         if ["target", "runs", ".git", "__pycache__"].contains(&name.as_str()) {
             continue;
         }
@@ -113,14 +83,8 @@ fn files_below(root: &Path, folder: &str) -> Result<Vec<String>> {
 impl Tree {
     /// A project of these files.
     pub fn of(files: &[(&str, &str)]) -> Self {
-        let texts = files
-            .iter()
-            .map(|(path, text)| (path.to_string(), text.to_string()))
-            .collect();
-        Self {
-            texts,
-            others: Vec::new(),
-        }
+        let texts = files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+        Self { texts, others: Vec::new() }
     }
 }
 

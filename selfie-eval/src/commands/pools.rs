@@ -1,0 +1,56 @@
+//! What Candle, rayon and the allocator read from the environment once, when they start.
+//!
+//! A running program cannot safely change its own environment, so where a variable is missing the program starts itself
+//! again with it set, before it has done anything. What the user has set stays as it is, but for the number of threads
+//! that he asked for.
+
+use std::process::Command;
+
+use selfie_eval::{Error, Result};
+
+/// The size of the compute pools.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+/// Variables that a training step is faster with.
+const SETTINGS: [(&str, &str); 2] = [
+    // Candle's elementwise pool would otherwise spin on the cores that the kernels compute on.
+    ("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1"),
+    // Milliseconds before freed pages go back to the system: longer than a step, which takes them again.
+    ("MIMALLOC_PURGE_DELAY", "1000"),
+];
+
+/// Returns where everything is set and `threads` threads compute (0: as many as there are); else this process becomes
+/// one where that is so.
+pub fn ensure(threads: usize) -> Result<()> {
+    let mut missing: Vec<(&str, String)> = SETTINGS
+        .iter()
+        .filter(|(name, _)| std::env::var_os(name).is_none())
+        .map(|&(name, value)| (name, value.to_string()))
+        .collect();
+    let wanted = threads.to_string();
+    if threads > 0 && std::env::var_os(THREADS).is_none_or(|set| set != wanted.as_str()) {
+        missing.push((THREADS, wanted));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(Error::io("the program itself"))?;
+    let mut again = Command::new(&program);
+    again.args(std::env::args_os().skip(1)).envs(missing);
+    Err(Error::io(&program)(become_it(again)))
+}
+
+/// Replaces this process; returns only where that fails.
+#[cfg(unix)]
+fn become_it(mut command: Command) -> std::io::Error {
+    std::os::unix::process::CommandExt::exec(&mut command)
+}
+
+/// Runs `command` and leaves with its exit status.
+#[cfg(not(unix))]
+fn become_it(mut command: Command) -> std::io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
+}
