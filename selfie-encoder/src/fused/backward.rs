@@ -165,7 +165,7 @@ fn masked_sums<'a>(
     behind: &Behind,
     fill: impl Fn(usize, &mut [f32]) -> &'a [f32] + Sync,
 ) -> Flow {
-    let tiling = Tiling::new(gradient.len() / channels, 1, channels);
+    let tiling = Tiling::new(gradient.len() / channels, 1, channels, 0);
     let floats = |tile: &Tile| tile.images.len() * channels;
     let work = |(): &mut (), tile: &Tile, g: &mut [f32]| {
         let at = tile.images.start * channels;

@@ -16,7 +16,7 @@ fn column(g: &Geometry) -> usize {
 
 fn tiling(g: &Geometry, images: usize) -> Tiling {
     let (oh, ow) = g.output();
-    Tiling::new(images, oh, oh * ow * column(g).max(g.channels.1))
+    Tiling::new(images, oh, oh * ow * column(g).max(g.channels.1), 0)
 }
 
 /// For each pixel of a tile, where its column begins and where its output does.

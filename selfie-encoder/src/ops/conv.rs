@@ -10,8 +10,11 @@ use super::norm::{GradientSums, InputGradient, Moments, Norm};
 use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
-use super::tiles::{Tile, Tiling, for_each_part, sum_in_order};
+use super::tiles::{Tile, Tiling, for_each_part};
 use std::ops::Range;
+
+/// Entries of a weight gradient that are put in order together, so that they stay in the first cache.
+const REDUCED_ENTRIES: usize = 512;
 
 /// Where a convolution's input comes from.
 #[derive(Clone, Copy)]
@@ -81,7 +84,7 @@ fn span(images: &Range<usize>, rows: &Range<usize>, image: usize, row: usize) ->
 
 fn tiling(g: &Geometry, images: usize) -> Tiling {
     let floats = g.floats();
-    Tiling::new(images, g.output().0, floats.0.max(floats.1))
+    Tiling::new(images, g.output().0, floats.0.max(floats.1), g.weights())
 }
 
 /// `z = conv(source)`; with `statistics`, also the moments of each output channel.
@@ -181,7 +184,7 @@ pub(crate) fn backward(
     let mut all: Vec<GradientSums> =
         behind.iter().flat_map(|b| *b).map(|_| GradientSums::empty(g.channels.0)).collect();
     sums.iter().for_each(|tile| all.iter_mut().zip(tile).for_each(|(a, t)| a.merge(t)));
-    (reduce(g, states.into_iter().map(|s| s.0).collect()), all)
+    (reduce(g, &states.into_iter().map(|s| s.0).collect::<Vec<_>>()), all)
 }
 
 /// The index lists of one band of output rows.
@@ -207,19 +210,18 @@ impl Band {
     }
 }
 
-/// Adds the threads' weight gradients (tap, out, in) into (out, in, tap).
-fn reduce(g: &Geometry, parts: Vec<Buffer>) -> Vec<f32> {
+/// Adds the threads' weight gradients (tap, out, in), in their order, into (out, in, tap).
+fn reduce(g: &Geometry, parts: &[Buffer]) -> Vec<f32> {
     let (taps, matrix) = (g.kernel * g.kernel, g.channels.0 * g.channels.1);
-    let sum = sum_in_order(parts);
-    if taps == 1 {
-        return sum.to_vec();
-    }
-    let mut dw = vec![0.0; sum.len()];
-    for_each_part(&mut dw, taps, |at, dw| {
-        for (i, line) in dw.chunks_exact_mut(taps).enumerate() {
-            let entry = at / taps + i;
-            for (tap, x) in line.iter_mut().enumerate() {
-                *x = sum[tap * matrix + entry];
+    let mut dw = vec![0.0; g.weights()];
+    for_each_part(&mut dw, taps * REDUCED_ENTRIES, |at, dw| {
+        for (block, dw) in dw.chunks_mut(taps * REDUCED_ENTRIES).enumerate() {
+            let first = at / taps + block * REDUCED_ENTRIES;
+            for tap in 0..taps {
+                for part in parts {
+                    let part = &part[tap * matrix + first..][..dw.len() / taps];
+                    dw[tap..].iter_mut().step_by(taps).zip(part).for_each(|(x, p)| *x += p);
+                }
             }
         }
     });

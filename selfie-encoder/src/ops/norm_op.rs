@@ -41,7 +41,7 @@ pub(super) fn batch_norm(
 
 /// Tiles of rows of one channel vector each.
 fn tiling(rows: usize, channels: usize) -> Tiling {
-    Tiling::new(rows, 1, channels)
+    Tiling::new(rows, 1, channels, 0)
 }
 
 impl CustomOp2 for BatchNorm {

@@ -16,7 +16,7 @@ use super::product::{Rows, store};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Rows that are streamed before the next register tile begins.
-const BLOCK_ROWS: usize = 128;
+const BLOCK_ROWS: usize = 192;
 
 /// Floats of the widest tile of any processor: four vectors of sixteen.
 const WIDEST: usize = 64;

@@ -17,7 +17,7 @@ pub(crate) fn pooled(side: usize) -> usize {
 /// Max-pools `images` maps of (h, w, c) into `y`, and remembers each winner.
 pub(crate) fn max_pool(x: &[f32], (h, w, c): (usize, usize, usize), images: usize, y: &mut [f32], winners: &mut [u8]) {
     let (oh, ow) = (pooled(h), pooled(w));
-    let tiling = Tiling::new(images * oh, 1, 4 * w * c);
+    let tiling = Tiling::new(images * oh, 1, 4 * w * c, 0);
     let part = |tile: &super::tiles::Tile| tile.images.len() * ow * c;
     let (chosen, _) = tiling.run(
         y,
@@ -64,7 +64,7 @@ pub(crate) fn max_pool_backward(
     dx: &mut [f32],
 ) {
     let (oh, ow) = (pooled(h), pooled(w));
-    let tiling = Tiling::new(images, 1, h * w * c);
+    let tiling = Tiling::new(images, 1, h * w * c, 0);
     tiling.run(
         dx,
         |tile| tile.images.len() * h * w * c,

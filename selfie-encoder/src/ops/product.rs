@@ -16,6 +16,9 @@ use super::buffers::Buffer;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+/// Rows of a panel that a thread packs at a time.
+const PACK_ROWS: usize = 128;
+
 /// One contiguous piece of the inner product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -48,15 +51,17 @@ impl Packed {
     ) -> Self {
         let (lanes, width) = panel_shape();
         let mut data = Buffer::new(k * n.next_multiple_of(lanes));
-        data.par_chunks_mut(k * width).enumerate().for_each(|(panel, block)| {
+        for (panel, block) in data.chunks_mut(k * width).enumerate() {
             let (first, columns) = (panel * width, block.len() / k);
-            for (row, line) in block.chunks_exact_mut(columns).enumerate() {
-                let values = values[start(row) + first * stride..].iter().step_by(stride);
-                let (inside, padding) = line.split_at_mut(columns.min(n - first));
-                inside.iter_mut().zip(values).for_each(|(x, v)| *x = *v);
-                padding.fill(0.0);
-            }
-        });
+            block.par_chunks_mut(PACK_ROWS * columns).enumerate().for_each(|(part, block)| {
+                for (row, line) in block.chunks_exact_mut(columns).enumerate() {
+                    let values = values[start(part * PACK_ROWS + row) + first * stride..].iter().step_by(stride);
+                    let (inside, padding) = line.split_at_mut(columns.min(n - first));
+                    inside.iter_mut().zip(values).for_each(|(x, v)| *x = *v);
+                    padding.fill(0.0);
+                }
+            });
+        }
         Self { k, n, lanes, width, data }
     }
 }

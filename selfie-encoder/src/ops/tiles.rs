@@ -12,6 +12,9 @@ use std::ops::Range;
 /// Floats of the larger side of a tile: input and output together stay well inside a second-level cache.
 const TILE_FLOATS: usize = 48 * 1024;
 
+/// The most that a tile grows to where a layer has more weights than that: every tile reads them all.
+const LARGEST_TILE_FLOATS: usize = 256 * 1024;
+
 /// Some images, and some output rows of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Tile {
@@ -31,17 +34,18 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Cuts maps that take `floats` floats an image on their larger side.
-    pub(crate) fn new(images: usize, rows: usize, floats: usize) -> Self {
-        if floats <= TILE_FLOATS {
+    /// Cuts maps that take `floats` floats an image on their larger side, for work that reads `weights` floats a tile.
+    pub(crate) fn new(images: usize, rows: usize, floats: usize, weights: usize) -> Self {
+        let tile_floats = weights.clamp(TILE_FLOATS, LARGEST_TILE_FLOATS);
+        if floats <= tile_floats {
             // Multiples of 24 images fill the register tiles of 1x1 and 2x2 maps (6 or 8 rows at a time).
-            let fit = (TILE_FLOATS / floats.max(1)).max(1);
+            let fit = (tile_floats / floats.max(1)).max(1);
             let fit = if fit >= 24 { fit / 24 * 24 } else { fit };
             let per_tile = fit.min(images.div_ceil(rayon::current_num_threads())).max(1);
             let tiles = (0..images).step_by(per_tile).map(|i| Tile { images: i..(i + per_tile).min(images), band: 0 });
             return Self { bands: std::iter::once(0..rows).collect(), tiles: tiles.collect() };
         }
-        let per_band = (rows * TILE_FLOATS / floats).max(1);
+        let per_band = (rows * tile_floats / floats).max(1);
         let bands: Vec<_> = (0..rows).step_by(per_band).map(|r| r..(r + per_band).min(rows)).collect();
         let tiles =
             (0..images).flat_map(|i| (0..bands.len()).map(move |band| Tile { images: i..i + 1, band })).collect();
@@ -103,7 +107,7 @@ mod tests {
     #[test]
     fn tiles_cover_everything_once_in_order() {
         for (images, rows, floats) in [(1, 1, 1), (7, 2, 100), (100, 8, 16384), (3, 56, 200_704), (2, 5, 1 << 20)] {
-            let tiling = Tiling::new(images, rows, floats);
+            let tiling = Tiling::new(images, rows, floats, 0);
             let seen: Vec<_> = tiling
                 .tiles
                 .iter()
