@@ -6,7 +6,9 @@
 //! grids wider than 4 take row + column positions. The fine-tuning task is the full ResNet with cross-entropy on 10
 //! classes.
 
+mod kernels;
 mod limit;
+mod peer;
 
 use std::str::FromStr;
 use std::time::Instant;
@@ -24,6 +26,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::stream::{BENCH, below, stream};
+
+pub use kernels::{KernelReport, kernels};
+pub use peer::{CONTESTS, Contest, Peers, Standing};
 
 /// Classes of the fine-tuning task.
 const CLASSES: usize = 10;

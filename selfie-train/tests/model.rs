@@ -73,6 +73,33 @@ fn every_parameter_receives_a_gradient() {
 }
 
 #[test]
+fn gradients_agree_with_finite_differences() {
+    for (kind, mut config) in kinds() {
+        config.attnpool.dropout = 0.0;
+        let built = built(&config);
+        let x = images(6, config.patch.image_size);
+        let loss = || forward(&built, &x, TRAIN, Mode::Train { dropout: 0 }).loss;
+        let value = || f64::from(loss().to_scalar::<f32>().unwrap());
+        let parameters = built.store.parameters();
+        let gradients = Gradients::backward(&loss(), &parameters).unwrap();
+        // Along the gradient itself the slope is its norm.
+        let norm = gradients.norm().unwrap();
+        let step = 2e-3 / norm;
+        let walk = |by: f64| {
+            for (at, parameter) in parameters.iter().enumerate() {
+                let moved = (parameter.var.as_tensor() + (gradients.get(at).unwrap() * by).unwrap()).unwrap();
+                parameter.var.set(&moved).unwrap();
+            }
+        };
+        walk(step / norm);
+        let above = value();
+        walk(-2.0 * step / norm);
+        let slope = (above - value()) / (2.0 * step);
+        assert!((slope / norm - 1.0).abs() < 0.05, "{kind}: slope {slope}, norm of the gradient {norm}");
+    }
+}
+
+#[test]
 fn shapes_are_those_of_the_letters() {
     let config = small::config(std::path::Path::new("unused"), 1);
     let output = forward(&built(&config), &images(5, 32), TRAIN, Mode::Train { dropout: 1 });

@@ -1,12 +1,14 @@
 //! `selfie bench`: measures speed.
 
-use selfie_eval::{Result, StepBench, StepReport};
+use std::path::{Path, PathBuf};
+
+use selfie_eval::{CONTESTS, Error, KernelReport, Peers, Result, Standing, StepBench, StepReport, kernels};
 use selfie_train::DeviceChoice;
 
 use super::pools;
 use super::screen::Screen;
 
-/// Measure speed; `bench step` times a full training step
+/// Measure speed: a training step, the kernels, and both programs against PyTorch
 #[derive(clap::Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -16,6 +18,45 @@ pub struct Options {
 #[derive(clap::Subcommand)]
 enum What {
     Step(StepOptions),
+    Kernels(KernelOptions),
+    Peer(PeerOptions),
+}
+
+/// Time the encoder's kernels against Candle's own ops, forward and backward
+#[derive(clap::Args)]
+struct KernelOptions {
+    /// Patches at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    images: usize,
+    /// Threads that compute; 0 = one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Results as one JSON object, the only line on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Run a training step here and in PyTorch, in turns, and print the ratios
+///
+/// Needs a Python with torch (`python3 -m venv V && V/bin/pip install torch numpy safetensors`, 5 GB) and a machine
+/// with nothing else to do.
+#[derive(clap::Args)]
+struct PeerOptions {
+    /// A Python that has torch
+    #[arg(long, value_name = "FILE")]
+    python: PathBuf,
+    /// The program in PyTorch
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../xtask/peer/selfie_torch.py"))]
+    script: PathBuf,
+    /// Rounds of each step
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Threads of both
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+    /// Results as one JSON object, the only line on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 /// Time a full training step: forward, backward and AdamW on fresh random images and masks
@@ -60,7 +101,57 @@ struct StepOptions {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let What::Step(options) = &options.what;
+    match &options.what {
+        What::Step(options) => step(options),
+        What::Kernels(options) => time_kernels(options),
+        What::Peer(options) => meet_peer(options),
+    }
+}
+
+fn time_kernels(options: &KernelOptions) -> Result<()> {
+    pools::ensure(options.threads)?;
+    let screen = Screen::new(options.json, options.json);
+    let line = |k: &KernelReport| {
+        let candle = k.candle_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.2}"));
+        let rate = k.gflops.map_or_else(String::new, |rate| format!("{rate:.0} GFLOP/s"));
+        format!("{:34} {:9.2} ms   Candle {candle:>9} ms   {rate}", k.op, k.ours_ms)
+    };
+    let all = kernels(options.images.max(1), &candle_core::Device::Cpu, |report| {
+        let _ = screen.result(line(report)); // the JSON below tells again
+    })?;
+    screen.json(&serde_json::json!({ "images": options.images, "kernels": all }))
+}
+
+fn meet_peer(options: &PeerOptions) -> Result<()> {
+    for file in [&options.python, &options.script] {
+        if !file.is_file() {
+            return Err(Error::config("bench peer", format!("met {}, expected a file", file.display())));
+        }
+    }
+    let ours = std::env::current_exe().map_err(Error::io("the program itself"))?;
+    let PeerOptions { python, script, rounds, threads, json } = options;
+    let (python, script): (&Path, &Path) = (python, script);
+    let peers = Peers { ours: &ours, python, script, threads: *threads, rounds: (*rounds).max(1) };
+    let screen = Screen::new(*json, *json);
+    screen.result("step                            ours img/s   PyTorch   ratio (goal)   MB ours / PyTorch")?;
+    let mut standings = Vec::new();
+    for contest in &CONTESTS {
+        let standing = peers.meet(contest)?;
+        screen.result(standing_line(&standing))?;
+        standings.push(standing);
+    }
+    let scaling = peers.two_threads_against_one()?;
+    screen.result(format!("two threads against one {scaling:.2} (1.7)"))?;
+    screen.json(&serde_json::json!({ "standings": standings, "two_threads_against_one": scaling }))
+}
+
+fn standing_line(standing: &Standing) -> String {
+    let Standing { title, ours, theirs, ratio, goal, our_mb, their_mb } = standing;
+    let memory = format!("{our_mb:.0} / {their_mb:.0} ({:.2})", our_mb / their_mb);
+    format!("{title:30} {ours:11.2} {theirs:9.2}   {ratio:5.2} ({goal:.1})    {memory}")
+}
+
+fn step(options: &StepOptions) -> Result<()> {
     let bench = StepBench {
         task: options.task.parse()?,
         image_size: options.image_size,
