@@ -10,7 +10,7 @@ use super::norm::{GradientSums, InputGradient, Moments, Norm};
 use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
-use super::tiles::{Tile, Tiling, for_each_part};
+use super::tiles::{Tile, Tiling, add, for_each_part};
 use std::ops::Range;
 
 /// Entries of a weight gradient that are put in order together, so that they stay in the first cache.
@@ -215,13 +215,17 @@ fn reduce(g: &Geometry, parts: &[Buffer]) -> Vec<f32> {
     let (taps, matrix) = (g.kernel * g.kernel, g.channels.0 * g.channels.1);
     let mut dw = vec![0.0; g.weights()];
     for_each_part(&mut dw, taps * REDUCED_ENTRIES, |at, dw| {
+        if taps == 1 {
+            return parts.iter().for_each(|part| add(dw, &part[at..]));
+        }
+        let mut sums = [0.0; REDUCED_ENTRIES];
         for (block, dw) in dw.chunks_mut(taps * REDUCED_ENTRIES).enumerate() {
             let first = at / taps + block * REDUCED_ENTRIES;
+            let sums = &mut sums[..dw.len() / taps];
             for tap in 0..taps {
-                for part in parts {
-                    let part = &part[tap * matrix + first..][..dw.len() / taps];
-                    dw[tap..].iter_mut().step_by(taps).zip(part).for_each(|(x, p)| *x += p);
-                }
+                sums.fill(0.0);
+                parts.iter().for_each(|part| add(sums, &part[tap * matrix + first..]));
+                dw[tap..].iter_mut().step_by(taps).zip(&*sums).for_each(|(x, sum)| *x = *sum);
             }
         }
     });

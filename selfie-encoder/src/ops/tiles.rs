@@ -6,6 +6,7 @@
 //! of threads, and results come back in the order of the tiles.
 
 use super::buffers::Buffer;
+use super::vectors::vectorised;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -88,14 +89,24 @@ pub(crate) fn for_each_part(target: &mut [f32], unit: usize, work: impl Fn(usize
     target.par_chunks_mut(per_part).enumerate().for_each(|(i, part)| work(i * per_part, part));
 }
 
+/// `sum += x`, as far as `sum` goes.
+pub(crate) fn add(sum: &mut [f32], x: &[f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (s, x) in sum.iter_mut().zip(x) {
+                *s += x;
+            }
+        },
+    );
+}
+
 /// The sum of the threads' buffers, in their order.
 pub(crate) fn sum_in_order(parts: Vec<Buffer>) -> Buffer {
     let mut parts = parts.into_iter();
     let mut sum = parts.next().unwrap_or_default();
     for part in parts {
-        for_each_part(&mut sum, 1024, |at, sum| {
-            sum.iter_mut().zip(&part[at..]).for_each(|(s, p)| *s += p);
-        });
+        for_each_part(&mut sum, 1024, |at, sum| add(sum, &part[at..]));
     }
     sum
 }

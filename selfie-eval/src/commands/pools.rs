@@ -15,8 +15,8 @@ const THREADS: &str = "RAYON_NUM_THREADS";
 const SETTINGS: [(&str, &str); 2] = [
     // Candle's elementwise pool would otherwise spin on the cores that the kernels compute on.
     ("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1"),
-    // Milliseconds before freed pages go back to the system: longer than a step, which takes them again.
-    ("MIMALLOC_PURGE_DELAY", "1000"),
+    // Freed pages stay with the program: the next step takes them again, and the system would hand them out cleared.
+    ("MIMALLOC_PURGE_DELAY", "-1"),
 ];
 
 /// Returns where everything is set and `threads` threads compute (0: as many as there are); else this process becomes
