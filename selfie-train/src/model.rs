@@ -87,8 +87,18 @@ impl SelfieModel {
     /// # Errors
     /// Where images do not fit the grid, or the mask does not fit the images.
     pub fn forward(&self, images: &Tensor, puzzle: &Puzzle, mode: Mode) -> Result<Output> {
+        self.solve(self.embed(images, mode)?, puzzle, mode)
+    }
+
+    /// Solves a puzzle of images whose patches are embedded already: several puzzles of the same images need that once.
+    ///
+    /// # Shapes
+    /// `h` (B, N, D), of [`SelfieModel::embed`] -> [`Output`]
+    ///
+    /// # Errors
+    /// Where the mask does not fit the embeddings.
+    pub fn solve(&self, h: Tensor, puzzle: &Puzzle, mode: Mode) -> Result<Output> {
         let Puzzle { mask: Mask { targets, context }, images: numbers, seed } = puzzle;
-        let h = self.embed(images, mode)?; // (B, N, D)
         let visible = gather(&h, context)?; // (B, K, D)
         let hidden = gather(&h, targets)?; // (B, M, D)
         let pooled = self.attnpool.forward(&visible, context, targets, pooling(mode))?; // u (B, D), queries (B, M, D)

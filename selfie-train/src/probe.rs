@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::data::{Dataset, Loader, Normalise, Transform};
 use crate::error::Result;
 use crate::seed::{Purpose, derive};
-use crate::task::{Phase, Task};
+use crate::task::Task;
 
 /// Images to evaluate on, and how.
 #[derive(Clone)]
@@ -56,13 +56,12 @@ pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Eval
     let transform = Transform::eval(set.image_size);
     let mut loader =
         Loader::once(set.images.clone(), transform, set.normalise.clone(), set.batch_size, set.workers, device)?;
+    let seeds: Vec<u64> = (0..set.passes as u64).map(|pass| derive(set.seed, Purpose::Evaluation, pass, 0)).collect();
     let mut of_images = Vec::with_capacity(set.images.len()); // accuracy of each image
     let mut loss_sum = 0.0;
     while let Some(batch) = loader.next()? {
         let mut of_batch = vec![0.0; batch.len()];
-        for pass in 0..set.passes as u64 {
-            let seed = derive(set.seed, Purpose::Evaluation, pass, 0);
-            let output = task.loss(&batch, Phase::Eval { seed })?;
+        for output in task.evaluate(&batch, &seeds)? {
             loss_sum += batch.len() as f64 * f64::from(output.loss.to_scalar::<f32>()?);
             let right = output.correct.to_dtype(DType::F32)?.mean(1)?.to_vec1::<f32>()?; // (B)
             of_batch.iter_mut().zip(right).for_each(|(sum, right)| *sum += f64::from(right) / set.passes as f64);

@@ -19,6 +19,14 @@ pub trait Task {
     /// Where the batch does not fit the model.
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput>;
 
+    /// Loss and answers for a batch in an evaluation, once for each seed.
+    ///
+    /// # Errors
+    /// As [`Task::loss`].
+    fn evaluate(&self, batch: &Batch, seeds: &[u64]) -> Result<Vec<TaskOutput>> {
+        seeds.iter().map(|&seed| self.loss(batch, Phase::Eval { seed })).collect()
+    }
+
     /// The accuracy of guessing.
     fn chance(&self) -> f64;
 }

@@ -4,7 +4,9 @@
 mod small;
 
 use candle_core::{DType, Device, Tensor};
-use selfie_train::{Gradients, MaskedPatches, Mode, Output, ParamStore, Phase, RunConfig, SelfieModel};
+use selfie_train::{
+    Batch, Gradients, MaskedPatches, Mode, Output, ParamStore, Phase, RunConfig, SelfieModel, Task, TaskOutput,
+};
 
 struct Built {
     store: ParamStore,
@@ -130,6 +132,19 @@ fn evaluation_is_deterministic_and_leaves_the_running_statistics_alone() {
     assert_eq!(statistics(), before);
     forward(&built, &images(3, 32), TRAIN, Mode::Train { dropout: 1 });
     assert_ne!(statistics(), before);
+}
+
+#[test]
+fn several_masks_at_once_are_answered_as_one_by_one() {
+    let built = built(&small::config(std::path::Path::new("unused"), 1));
+    let batch = Batch { images: images(3, 32), labels: None, indices: vec![0, 1, 2], positions: 0..3 };
+    let together = built.task.evaluate(&batch, &[4, 5]).unwrap();
+    for (seed, answers) in [4, 5].into_iter().zip(together) {
+        let alone = built.task.loss(&batch, Phase::Eval { seed }).unwrap();
+        let loss = |of: &TaskOutput| of.loss.to_scalar::<f32>().unwrap();
+        assert_eq!(loss(&answers), loss(&alone));
+        assert_eq!(answers.correct.to_vec2::<u8>().unwrap(), alone.correct.to_vec2::<u8>().unwrap());
+    }
 }
 
 #[test]

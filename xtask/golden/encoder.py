@@ -3,7 +3,8 @@
 Writes OUT_DIR/{small,imagenet,v2}.safetensors for narrow, shallow trunks in training mode: the weights under the names
 that the crate uses, images (B, C, H, W), embeddings (B, D) in training and in evaluation mode (running statistics as
 before the step), each parameter's gradient of sum(embedding * direction), and the running statistics after the step.
-v1.5 is torchvision's bottleneck written out; v2 is the pre-activation bottleneck of timm's resnetv2, written out.
+v1.5 is the peer's trunk (xtask/peer/selfie_torch.py, torchvision's bottleneck); v2 is the pre-activation bottleneck of
+timm's resnetv2, written out here.
 """
 
 import pathlib
@@ -14,23 +15,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-
-class V15(nn.Module):
-    def __init__(self, inp, mid, stride):
-        super().__init__()
-        out = 4 * mid
-        self.conv1, self.bn1 = nn.Conv2d(inp, mid, 1, bias=False), nn.BatchNorm2d(mid)
-        self.conv2, self.bn2 = nn.Conv2d(mid, mid, 3, stride, 1, bias=False), nn.BatchNorm2d(mid)
-        self.conv3, self.bn3 = nn.Conv2d(mid, out, 1, bias=False), nn.BatchNorm2d(out)
-        self.downsample = None
-        if stride != 1 or inp != out:
-            self.downsample = nn.Sequential(nn.Conv2d(inp, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-
-    def forward(self, x):
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peer"))
+from selfie_torch import PatchEncoder  # noqa: E402
 
 
 class Projection(nn.Module):
@@ -59,29 +45,13 @@ class V2(nn.Module):
         return self.conv3(F.relu(self.norm3(y))) + shortcut
 
 
-def stages(block, width, depths):
+def stages(width, depths):
     inp = width
     for s, depth in enumerate(depths):
         mid = width * 2**s
-        blocks = [block(inp if b == 0 else 4 * mid, mid, 2 if s > 0 and b == 0 else 1) for b in range(depth)]
+        blocks = [V2(inp if b == 0 else 4 * mid, mid, 2 if s > 0 and b == 0 else 1) for b in range(depth)]
         inp = 4 * mid
         yield blocks
-
-
-class TrunkV15(nn.Module):
-    def __init__(self, width, depths, stem):
-        super().__init__()
-        small = stem == "small"
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False) if small else nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1, self.pool = nn.BatchNorm2d(width), nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
-        for s, blocks in enumerate(stages(V15, width, depths)):
-            setattr(self, f"layer{s + 1}", nn.Sequential(*blocks))
-
-    def forward(self, x):
-        x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        for name, layer in self.named_children():
-            x = layer(x) if name.startswith("layer") else x
-        return x.mean((2, 3))
 
 
 class StagesV2(nn.Module):
@@ -99,7 +69,7 @@ class TrunkV2(nn.Module):
         self.stem = nn.Sequential()
         self.stem.add_module("conv", nn.Conv2d(3, width, 7, 2, 3, bias=False))
         self.pool = nn.MaxPool2d(3, 2, 1)
-        self.stages = nn.Sequential(*(StagesV2(blocks) for blocks in stages(V2, width, depths)))
+        self.stages = nn.Sequential(*(StagesV2(blocks) for blocks in stages(width, depths)))
         self.norm = nn.BatchNorm2d(4 * width * 2 ** (len(depths) - 1))
 
     def forward(self, x):
@@ -137,8 +107,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    write(TrunkV15(4, (2, 1, 1), "small"), (6, 3, 8, 8), out / "small.safetensors")
-    write(TrunkV15(4, (1, 2, 1), "imagenet"), (3, 3, 37, 32), out / "imagenet.safetensors")
+    write(PatchEncoder(4, "small", (2, 1, 1)), (6, 3, 8, 8), out / "small.safetensors")
+    write(PatchEncoder(4, "imagenet", (1, 2, 1)), (3, 3, 37, 32), out / "imagenet.safetensors")
     write(TrunkV2(4, (2, 1, 1)), (3, 3, 33, 40), out / "v2.safetensors")
 
 

@@ -111,7 +111,7 @@ impl Norm {
             || {
                 for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
                     for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
-                        *y = ((x - m) * a + b).max(floor);
+                        *y = at_least(floor, (x - m) * a + b);
                     }
                 }
             },
@@ -127,7 +127,7 @@ impl Norm {
             || {
                 for ((y, x), s) in y.chunks_mut(wide).zip(x.chunks(wide)).zip(shortcut.chunks(wide)) {
                     for (((((y, &x), &s), &m), &a), &b) in y.iter_mut().zip(x).zip(s).zip(mean).zip(scale).zip(shift) {
-                        *y = ((x - m) * a + b + s).max(0.0);
+                        *y = at_least(0.0, (x - m) * a + b + s);
                     }
                 }
             },
@@ -226,6 +226,12 @@ impl InputGradient {
     }
 }
 
+/// `x`, or `floor` where it is below; what is not a number stays so, where `f32::max` would hide it.
+#[inline(always)]
+fn at_least(floor: f32, x: f32) -> f32 {
+    if x < floor { floor } else { x }
+}
+
 /// Sets `g` to zero wherever `kept` is not positive. A select, not a conditional store, so that it vectorises.
 pub(crate) fn mask(g: &mut [f32], kept: &[f32]) {
     vectorised(
@@ -298,6 +304,16 @@ mod tests {
         for (a, b) in whole.1.iter().zip(&parts.finish(0).1) {
             assert!((a / b - 1.0).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_not_hidden() {
+        let norm = Norm::new(vec![0.0], &[1.0], &[1.0], &[0.0], None);
+        let mut y = [0.0; 2];
+        norm.apply(&[f32::NAN, -1.0], &mut y, true);
+        assert!(y[0].is_nan() && y[1] == 0.0);
+        norm.apply_add(&[1.0, -1.0], &[f32::NAN, 0.5], &mut y);
+        assert!(y[0].is_nan() && y[1] == 0.0);
     }
 
     #[test]

@@ -68,6 +68,17 @@ impl Task for MaskedPatches {
         Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct })
     }
 
+    /// The patches are embedded once: in eval mode that does not depend on the mask.
+    fn evaluate(&self, batch: &Batch, seeds: &[u64]) -> Result<Vec<TaskOutput>> {
+        let h = self.model.embed(&batch.images, Mode::Eval)?.detach(); // (B, N, D)
+        let solve = |&seed: &u64| {
+            let puzzle = self.puzzle(batch.positions.clone(), Phase::Eval { seed }, h.device())?;
+            let output = self.model.solve(h.clone(), &puzzle, Mode::Eval)?;
+            Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct })
+        };
+        seeds.iter().map(solve).collect()
+    }
+
     fn chance(&self) -> f64 {
         self.model.chance()
     }
