@@ -10,11 +10,11 @@ use super::vectors::vectorised;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Floats of the larger side of a tile: input and output together stay well inside a second-level cache.
-const TILE_FLOATS: usize = 48 * 1024;
+/// Floats of the larger side of a tile: input and output together stay inside a second-level cache of 1 MB. Measured.
+const TILE_FLOATS: usize = 80 * 1024;
 
 /// The most that a tile grows to where a layer has more weights than that: every tile reads them all.
-const LARGEST_TILE_FLOATS: usize = 256 * 1024;
+const LARGEST_TILE_FLOATS: usize = 128 * 1024;
 
 /// Some images, and some output rows of each.
 #[derive(Clone, Debug)]
