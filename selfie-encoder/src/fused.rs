@@ -1,7 +1,7 @@
 //! A whole v1.5 trunk as one Candle op on the CPU, forward and backward.
 //!
-//! Why: Candle starts every argument's gradient from zeros and adds to it, an op at a time; on the maps of a trunk that
-//! costs as much as half the arithmetic. Here only the embeddings (B, D) and the parameters' gradients pass through
+//! Why: Candle starts every argument's gradient from zeros and adds to it, an op at a time: several passes over each map
+//! of a trunk, for nothing. Here only the embeddings (B, D) and the parameters' gradients pass through
 //! autograd. A step keeps one map a convolution (its output before the norm) and one a block (its input); everything
 //! else is made again tile by tile ([`crate::ops::conv`]), and maps are freed block by block on the way back.
 //!

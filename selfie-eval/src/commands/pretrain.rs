@@ -40,15 +40,16 @@ pub struct Start {
 pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = options.shared.screen();
     let preset = options.preset.as_deref().unwrap_or("cifar10");
-    let report = train(preset, &options.lengths, &options.start, &options.shared, interrupt)?;
+    let report = train(preset, None, &options.lengths, &options.start, &options.shared, interrupt)?;
     outcome(&report, &screen)?;
     next(&report.run_dir, &screen)?;
     screen.json(&report)
 }
 
-/// Resolves the settings, shows them, and trains.
+/// Resolves the settings, shows them behind the remark, and trains.
 pub fn train(
     preset: &str,
+    remark: Option<&str>,
     lengths: &Lengths,
     start: &Start,
     shared: &Shared,
@@ -79,6 +80,10 @@ pub fn train(
         command: options::command_line(),
     };
     let pretraining = Pretraining::prepare(config, &options)?;
+    // Only now: a refused setting is one line, and `pools::ensure` may have begun this program again.
+    if let Some(remark) = remark {
+        shared.screen().note(remark)?;
+    }
     introduce(&pretraining, &options, &shared.screen())?;
     Ok(interrupt.while_training(|| pretraining.run())?)
 }

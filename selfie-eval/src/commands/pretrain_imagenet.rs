@@ -40,10 +40,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let Options { lengths, start, shared } = options;
     let screen = shared.screen();
     let preset = if shared.names_data() { "imagenet224" } else { "sample" };
-    if preset == "sample" && start.resume.is_none() {
-        screen.note(NO_DATA)?;
-    }
-    let pretrained = train(preset, lengths, start, shared, interrupt)?;
+    let remark = (preset == "sample" && start.resume.is_none()).then_some(NO_DATA);
+    let pretrained = train(preset, remark, lengths, start, shared, interrupt)?;
     outcome(&pretrained, &screen)?;
     let run = RunDir::open(&pretrained.run_dir)?;
     let device = shared.device()?.select()?;

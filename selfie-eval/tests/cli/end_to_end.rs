@@ -41,6 +41,7 @@ fn the_main_job_needs_no_data_and_asks_the_photographs_of_the_test_split() {
     for words in expected {
         assert!(call.stdout.contains(words), "no '{words}' in {}", call.stdout);
     }
+    assert_eq!(call.stdout.matches("no --data").count(), 1, "{}", call.stdout);
 }
 
 #[test]
