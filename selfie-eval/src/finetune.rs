@@ -65,7 +65,8 @@ impl Finetune {
         let data = Labelled::open(&config.data.source, &config.finetune.labels, config.run.seed)?;
         let (trunk, _) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
         if config.data.mean.is_empty() {
-            (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;
+            (config.data.mean, config.data.std) =
+                channel_stats(&data.all.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
         }
         let store = ParamStore::new(config.run.seed, device);
         let classes = data.classes().len();

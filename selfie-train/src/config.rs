@@ -93,9 +93,11 @@ impl RunConfig {
         self.run.validate()?;
         self.schedule.validate(self.run.steps)?;
         self.finetune.validate()?;
-        if self.encoder.in_channels != 3 {
-            let reason = format!("met {}, expected 3: images are read as RGB", self.encoder.in_channels);
-            return Err(Error::config("encoder.in_channels", reason));
+        let (channels, means) = (self.encoder.in_channels, self.data.mean.len());
+        if means != 0 && means != channels {
+            let reason =
+                format!("met {means} numbers, expected encoder.in_channels = {channels}, or none to measure them");
+            return Err(Error::config("data.mean", reason));
         }
         if self.loss.num_distractors >= self.patch.num_targets {
             let (met, most) = (self.loss.num_distractors, self.patch.num_targets - 1);

@@ -11,6 +11,7 @@
 //! ```text
 //! source ── folder, cifar      where images come from, behind one trait
 //! dataset ── holdout, labels   a numbered set and its parts
+//! decode                       a file's bytes to pixels
 //! image8 ── resize, transform  bytes to bytes
 //! normalise                    bytes to floats, mean and deviation
 //! order, draw ── loader        which image when, and the threads
@@ -19,6 +20,7 @@
 mod cifar;
 mod config;
 mod dataset;
+mod decode;
 mod draw;
 mod error;
 mod folder;

@@ -114,7 +114,8 @@ impl Pretraining {
         let device = options.device.select()?;
 
         // What is held out never trains; mean and deviation become part of the settings.
-        let (train, held_out) = Dataset::open(&config.data.source, Split::Train)?.split_holdout(config.data.holdout)?;
+        let all = Dataset::open(&config.data.source, Split::Train)?.with_channels(config.encoder.in_channels);
+        let (train, held_out) = all.split_holdout(config.data.holdout)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) = channel_stats(&train, STATS_IMAGES)?;
         }

@@ -129,7 +129,7 @@ fn impossible_values_are_refused_with_their_field() {
         ("patch.patch_size=7", "patch."),
         ("patch.num_targets=16", "patch.num_targets"),
         ("encoder.width=0", "encoder.width"),
-        ("encoder.in_channels=1", "encoder.in_channels"),
+        ("encoder.in_channels=0", "encoder.in_channels"),
         ("attnpool.num_heads=7", "attnpool.num_heads"),
         ("attnpool.dropout=1.0", "attnpool.dropout"),
         ("loss.num_distractors=4", "loss.num_distractors"),

@@ -158,3 +158,17 @@ fn settings_out_of_range_are_named() {
     assert!(once(data(3), 8, 0, 1).starts_with("batch_size: 0"));
     assert!(once(data(3), 8, 1, 0).starts_with("data.workers: 0"));
 }
+
+#[test]
+fn images_get_as_many_channels_as_mean_and_deviation_have() {
+    let gray = Normalise::new(&[0.0], &[1.0]).unwrap();
+    let once = |data: Dataset| Loader::once(data, Transform::eval(SIZE), gray.clone(), 2, 1, &Device::Cpu).unwrap();
+    assert_eq!(all(once(data(2)))[0].images.dims(), [2, 1, SIZE, SIZE]);
+    let five = Image8::new(SIZE, SIZE, vec![7; SIZE * SIZE * 5]).unwrap();
+    let data = Dataset::from_images(vec![five], &[], &[]).unwrap();
+    let error = once(data.clone()).next().unwrap_err().to_string();
+    assert!(error.contains("5 channels, expected 1"), "{error}");
+    let normalise = Normalise::new(&[0.5; 5], &[0.5; 5]).unwrap();
+    let loader = Loader::once(data, Transform::train(Augment::PaddedCrop, SIZE), normalise, 1, 1, &Device::Cpu);
+    assert_eq!(all(loader.unwrap())[0].images.dims(), [1, 5, SIZE, SIZE]);
+}

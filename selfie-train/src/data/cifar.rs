@@ -3,12 +3,14 @@
 //! A file is a row of records, a record one byte of label and 3,072 bytes of image, (C, H, W) = (3, 32, 32)
 //! (<https://www.cs.toronto.edu/~kriz/cifar.html>). Images are interleaved when they are loaded.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataResult};
-use super::image8::{CHANNELS, Image8};
-use super::source::{Source, Split};
+use super::image8::Image8;
+use super::source::{Source, Split, Stored};
 
+const CHANNELS: usize = 3;
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
 const RECORD: usize = 1 + CHANNELS * PLANE;
@@ -100,7 +102,7 @@ impl Source for Cifar {
         format!("{}/{i}", self.split)
     }
 
-    fn load(&self, i: usize) -> DataResult<Image8> {
+    fn read(&self, i: usize) -> DataResult<Stored<'_>> {
         let planes = &self.record(i)[1..]; // (C, H, W)
         let mut pixels = vec![0; CHANNELS * PLANE];
         for (c, plane) in planes.chunks_exact(PLANE).enumerate() {
@@ -108,6 +110,6 @@ impl Source for Cifar {
                 *to = *from; // (H, W, C)
             }
         }
-        Image8::new(SIDE, SIDE, pixels)
+        Ok(Stored::Pixels(Cow::Owned(Image8::new(SIDE, SIDE, pixels)?)))
     }
 }

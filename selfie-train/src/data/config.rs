@@ -121,7 +121,7 @@ mod tests {
         assert!(case(|c| c.workers = 0).starts_with("data.workers: 0"));
         assert!(case(|c| c.mean = vec![0.5; 3]).starts_with("data.mean: "));
         let short = case(|c| (c.mean, c.std) = (vec![0.5; 2], vec![0.5; 3]));
-        assert!(short.starts_with("data.mean: 2 numbers"), "{short}");
+        assert!(short.starts_with("data.mean: 2 numbers beside 3"), "{short}");
         let zero = case(|c| (c.mean, c.std) = (vec![0.5; 3], vec![0.5, 0.0, 0.5]));
         assert!(zero.starts_with("data.std: "), "{zero}");
     }

@@ -1,10 +1,12 @@
 //! A set of images, seen whole or in part; cheap to clone and shared between threads.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::decode::decode;
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
-use super::source::{self, Opened, Source, Split};
+use super::source::{self, Opened, Source, Split, Stored};
 
 /// Images that are numbered, named, maybe labelled, and loaded one at a time.
 ///
@@ -21,7 +23,11 @@ use super::source::{self, Opened, Source, Split};
 pub struct Dataset {
     inner: Arc<Inner>,
     view: Option<Arc<[usize]>>, // numbers within the source; None is all of it
+    channels: usize,
 }
+
+/// Channels of colour.
+const RGB: usize = 3;
 
 struct Inner {
     given: String,
@@ -39,10 +45,10 @@ impl Dataset {
         Ok(Self::from_opened(source, source::open(source, split)?))
     }
 
-    /// All images of a source.
+    /// All images of a source, loaded as RGB.
     pub(super) fn from_opened(given: &str, opened: Opened) -> Self {
         let inner = Inner { given: given.to_string(), opened };
-        Self { inner: Arc::new(inner), view: None }
+        Self { inner: Arc::new(inner), view: None, channels: RGB }
     }
 
     /// A data set of images in memory, named by their numbers. `labels` is empty or has one entry per image.
@@ -61,13 +67,30 @@ impl Dataset {
             let reason = format!("{label}, expected below the {} classes", classes.len());
             return Err(DataError::config("labels", reason));
         }
+        let channels = images[0].channels();
+        if let Some(other) = images.iter().find(|image| image.channels() != channels) {
+            let reason = format!("{} channels, expected {channels} as in the first image", other.channels());
+            return Err(DataError::config("images", reason));
+        }
         let memory = Memory { images, labels: labels.to_vec() };
         let opened = Opened {
             source: Box::new(memory),
             classes: classes.iter().map(ToString::to_string).collect(),
             has_test_split: false,
         };
-        Ok(Self::from_opened("images in memory", opened))
+        Ok(Self::from_opened("images in memory", opened).with_channels(channels))
+    }
+
+    /// The same images, loaded with `channels` channels: RGB and gray are made of each other, any other number must be
+    /// the source's own.
+    #[must_use]
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Channels C of the images that [`Dataset::load`] gives; 3 unless [`Dataset::with_channels`] says otherwise.
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Number of images; a [`Dataset::select`]ion may be empty.
@@ -108,7 +131,14 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Image`] with the file and the decoder's reason.
     pub fn load(&self, i: usize) -> DataResult<Image8> {
-        self.source().load(self.at(i))
+        let (source, i) = (self.source(), self.at(i));
+        match source.read(i)? {
+            Stored::File(bytes) => decode(&bytes, source.path(i), self.channels),
+            Stored::Pixels(image) => {
+                let converted = image.into_owned().with_channels(self.channels);
+                converted.map_err(|reason| DataError::image(source.path(i), reason))
+            }
+        }
     }
 
     /// The images with these numbers, in this order.
@@ -120,7 +150,8 @@ impl Dataset {
             let reason = format!("{i}, expected below the {} images", self.len());
             return Err(DataError::config("indices", reason));
         }
-        Ok(Self { inner: Arc::clone(&self.inner), view: Some(indices.iter().map(|&i| self.at(i)).collect()) })
+        let view = indices.iter().map(|&i| self.at(i)).collect();
+        Ok(Self { inner: Arc::clone(&self.inner), view: Some(view), channels: self.channels })
     }
 
     /// Whether the data that this was opened from have a test split.
@@ -162,7 +193,7 @@ impl Source for Memory {
         i.to_string()
     }
 
-    fn load(&self, i: usize) -> DataResult<Image8> {
-        Ok(self.images[i].clone())
+    fn read(&self, i: usize) -> DataResult<Stored<'_>> {
+        Ok(Stored::Pixels(Cow::Borrowed(&self.images[i])))
     }
 }

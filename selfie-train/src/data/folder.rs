@@ -11,8 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 use super::error::{DataError, DataResult};
-use super::image8::Image8;
-use super::source::Source;
+use super::source::{Source, Stored};
 
 /// Suffixes of images, lower case; any case is accepted.
 const SUFFIXES: [&str; 3] = ["jpg", "jpeg", "png"];
@@ -106,10 +105,14 @@ impl Source for Folder {
         parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
     }
 
-    fn load(&self, i: usize) -> DataResult<Image8> {
-        let path = self.root.join(&self.files[i]);
+    fn path(&self, i: usize) -> PathBuf {
+        self.root.join(&self.files[i])
+    }
+
+    fn read(&self, i: usize) -> DataResult<Stored<'_>> {
+        let path = self.path(i);
         let bytes = std::fs::read(&path).map_err(|e| DataError::image(&path, e))?;
-        Image8::decode(&bytes, &path)
+        Ok(Stored::File(bytes.into()))
     }
 }
 

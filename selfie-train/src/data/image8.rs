@@ -1,71 +1,50 @@
-//! An 8-bit image in memory, and the way from a file's bytes to it.
+//! An 8-bit image in memory, with any number of channels.
 //!
 //! Images stay in this form, one byte a colour, until a batch is made; see [`crate::Normalise`] for the floats.
 
-use std::io::Cursor;
-use std::path::Path;
-
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-
 use super::error::{DataError, DataResult};
 
-/// Channels of every image: red, green, blue. Gray files are spread over the three.
-pub const CHANNELS: usize = 3;
-
-/// An 8-bit colour image, pixels interleaved: (H, W, C) with C = 3.
+/// An 8-bit image, pixels interleaved: (H, W, C). One channel is gray, three are red, green and blue; other numbers mean
+/// what their source says.
 ///
 /// ```
 /// use selfie_train::Image8;
 /// let image = Image8::new(2, 1, vec![255, 0, 0, 0, 0, 255])?; // a red pixel, then a blue one
-/// assert_eq!(image.pixel(1, 0), [0, 0, 255]);
+/// assert_eq!((image.channels(), image.pixel(1, 0)), (3, &[0, 0, 255][..]));
 /// # Ok::<(), selfie_train::DataError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image8 {
     width: usize,
     height: usize,
+    channels: usize,
     pixels: Vec<u8>, // (H, W, C)
 }
 
 impl Image8 {
-    /// An image of `width` x `height` pixels, from rows of interleaved red, green and blue.
+    /// An image of `width` x `height` pixels, from rows of interleaved channels; their number C follows from the length.
     ///
     /// # Errors
-    /// [`DataError::Config`] if a side is zero or `pixels` is not `height * width * 3` long.
+    /// [`DataError::Config`] if a side is zero or the length of `pixels` is no multiple of `height * width`.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> DataResult<Self> {
-        let expected = width.checked_mul(height).and_then(|n| n.checked_mul(CHANNELS));
-        if pixels.is_empty() || expected != Some(pixels.len()) {
-            let length = pixels.len();
-            let reason = format!("{width} x {height} with {length} bytes, expected H x W x 3 bytes");
-            return Err(DataError::config("image", reason));
+        let area = width.checked_mul(height).filter(|&area| area > 0);
+        match area.map(|area| (pixels.len() / area, pixels.len() % area)) {
+            Some((channels @ 1.., 0)) => Ok(Self { width, height, channels, pixels }),
+            _ => {
+                let length = pixels.len();
+                let reason = format!("{width} x {height} with {length} bytes, expected H x W x C bytes");
+                Err(DataError::config("image", reason))
+            }
         }
-        Ok(Self { width, height, pixels })
     }
 
-    /// Decodes the bytes of a file. The content decides the format, not the name; an EXIF orientation is applied, gray
-    /// becomes RGB, deeper colours are rounded to 8 bits.
+    /// Decodes the bytes of a file to `channels` channels: 3 is RGB, 1 gray; any other number must be the file's own. The
+    /// content decides the format, not the name; an EXIF orientation is applied, deeper colours are rounded to 8 bits.
     ///
     /// # Errors
     /// [`DataError::Image`] with `path` and the decoder's reason.
-    pub fn decode(bytes: &[u8], path: impl AsRef<Path>) -> DataResult<Self> {
-        let fail = |reason: &dyn std::fmt::Display| DataError::image(&path, reason);
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| fail(&e))?;
-        if reader.format().is_none() {
-            return Err(fail(&"its content is neither JPEG nor PNG"));
-        }
-        if reader.format() == Some(ImageFormat::Jpeg) && is_cut_off(bytes) {
-            return Err(fail(&"the JPEG is cut off: it has no end marker"));
-        }
-        let mut decoder = reader.into_decoder().map_err(|e| fail(&e))?;
-        // A file that declares more than 512 MiB of pixels is refused before anything is allocated.
-        let mut limits = Limits::default();
-        limits.reserve(decoder.total_bytes()).map_err(|e| fail(&e))?;
-        let orientation = decoder.orientation().map_err(|e| fail(&e))?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(|e| fail(&e))?;
-        image.apply_orientation(orientation);
-        let image = image.into_rgb8();
-        let (width, height) = image.dimensions();
-        Self::new(width as usize, height as usize, image.into_raw())
+    pub fn decode(bytes: &[u8], path: impl AsRef<std::path::Path>, channels: usize) -> DataResult<Self> {
+        super::decode::decode(bytes, path, channels)
     }
 
     /// Width W in pixels.
@@ -78,6 +57,11 @@ impl Image8 {
         self.height
     }
 
+    /// Channels C.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// All bytes, (H, W, C).
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
@@ -88,43 +72,62 @@ impl Image8 {
         self.pixels
     }
 
-    /// Red, green and blue at column `x` and row `y`.
+    /// The C bytes at column `x` and row `y`.
     ///
     /// # Panics
     /// If the pixel lies outside of the image.
-    pub fn pixel(&self, x: usize, y: usize) -> [u8; CHANNELS] {
+    pub fn pixel(&self, x: usize, y: usize) -> &[u8] {
         assert!(x < self.width && y < self.height, "pixel outside the image");
-        let at = (y * self.width + x) * CHANNELS;
-        [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2]]
+        let at = (y * self.width + x) * self.channels;
+        &self.pixels[at..at + self.channels]
+    }
+
+    /// The image with `channels` channels: as it is where it has them, gray from colour by Pillow's weights (those of ITU-R
+    /// 601), gray spread over red, green and blue.
+    ///
+    /// # Errors
+    /// Any other change is refused; the reason names both numbers.
+    pub(super) fn with_channels(self, channels: usize) -> Result<Self, String> {
+        match (self.channels, channels) {
+            (from, to) if from == to => Ok(self),
+            (3, 1) => {
+                let (pixels, _) = self.pixels.as_chunks::<3>();
+                Ok(Self { channels, pixels: pixels.iter().map(luma).collect(), ..self })
+            }
+            (1, 3) => Ok(Self { channels, pixels: self.pixels.iter().flat_map(|&v| [v; 3]).collect(), ..self }),
+            (from, to) => Err(format!("it has {from} channels, expected {to}")),
+        }
     }
 
     /// The bytes of row `y`, (W, C).
     pub(super) fn row(&self, y: usize) -> &[u8] {
-        let stride = self.width * CHANNELS;
+        let stride = self.width * self.channels;
         &self.pixels[y * stride..(y + 1) * stride]
     }
 
     /// Mirrors the image left to right, in place.
     pub(super) fn flip(&mut self) {
-        for row in self.pixels.chunks_exact_mut(self.width * CHANNELS) {
-            let (pixels, _) = row.as_chunks_mut::<CHANNELS>();
-            pixels.reverse();
+        let channels = self.channels;
+        for row in self.pixels.chunks_exact_mut(self.width * channels) {
+            if channels == 3 {
+                row.as_chunks_mut::<3>().0.reverse();
+            } else {
+                row.reverse(); // pixels and the channels inside them
+                row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+            }
         }
     }
 }
 
-/// Whether the last scan of a JPEG is not followed by the end of the image. The decoder would fill what is missing with
-/// gray and say nothing. Inside a scan the two markers cannot occur, and a thumbnail's stand before it.
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    const SCAN: [u8; 2] = [0xff, 0xda];
-    const END: [u8; 2] = [0xff, 0xd9];
-    let last = jpeg.windows(2).rev().find(|m| *m == SCAN || *m == END);
-    last.is_none_or(|marker| marker != END)
+/// Pillow's gray of a colour, in its whole numbers: (19595 R + 38470 G + 7471 B) / 65536, rounded.
+pub(super) fn luma([r, g, b]: &[u8; 3]) -> u8 {
+    let weighted = 19_595 * u32::from(*r) + 38_470 * u32::from(*g) + 7_471 * u32::from(*b);
+    ((weighted + 0x8000) >> 16) as u8
 }
 
 impl std::fmt::Debug for Image8 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Image8({} x {})", self.width, self.height)
+        write!(f, "Image8({} x {} x {})", self.width, self.height, self.channels)
     }
 }
 
@@ -132,63 +135,32 @@ impl std::fmt::Debug for Image8 {
 mod tests {
     use super::*;
 
-    fn encoded(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        image.write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
-    }
-
-    #[test]
-    fn a_png_comes_back_exactly_and_its_name_does_not_matter() {
-        let pixels = vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-        let image = image::RgbImage::from_raw(2, 2, pixels.clone()).unwrap();
-        let bytes = encoded(image.into(), ImageFormat::Png);
-        let back = Image8::decode(&bytes, "named.jpg").unwrap();
-        assert_eq!(back, Image8::new(2, 2, pixels).unwrap());
-    }
-
-    #[test]
-    fn gray_is_spread_over_three_channels() {
-        let gray = image::GrayImage::from_raw(1, 2, vec![7, 200]).unwrap();
-        let back = Image8::decode(&encoded(gray.into(), ImageFormat::Png), "g").unwrap();
-        assert_eq!(back.pixels(), [7, 7, 7, 200, 200, 200]);
-    }
-
-    #[test]
-    fn an_exif_orientation_is_applied() {
-        // 2 x 1: black, white. Orientation 6 turns it a quarter clockwise: 1 x 2, black above white.
-        let image = image::GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 0 } else { 255 }]));
-        let jpeg = encoded(image.into(), ImageFormat::Jpeg);
-        let mut exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
-        exif.extend(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"); // tag 0x112, one short: 6
-        let bytes = [&jpeg[..2], &exif, &jpeg[2..]].concat();
-        let back = Image8::decode(&bytes, "turned.jpg").unwrap();
-        assert_eq!((back.width(), back.height()), (8, 16));
-        assert!(back.pixel(4, 2)[0] < 10 && back.pixel(4, 13)[0] > 245);
-    }
-
-    #[test]
-    fn a_bad_file_is_named_with_the_reason() {
-        let text = Image8::decode(b"hello", "a/b.jpg").unwrap_err().to_string();
-        assert!(text.contains("a/b.jpg") && text.contains("neither JPEG nor PNG"), "{text}");
-        let image = image::GrayImage::from_fn(64, 64, |x, y| image::Luma([(x * y) as u8]));
-        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
-            let bytes = encoded(image.clone().into(), format);
-            let text = Image8::decode(&bytes[..bytes.len() / 2], "cut.x").unwrap_err().to_string();
-            assert!(text.contains("cut.x"), "{text}");
-        }
-    }
-
     #[test]
     fn flip_mirrors_each_row() {
         let mut image = Image8::new(2, 2, (1..=12).collect()).unwrap();
         image.flip();
         assert_eq!(image.pixels(), [4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9]);
+        let mut image = Image8::new(3, 1, (1..=6).collect()).unwrap(); // two channels
+        image.flip();
+        assert_eq!(image.pixels(), [5, 6, 3, 4, 1, 2]);
     }
 
     #[test]
     fn the_number_of_bytes_is_checked() {
         assert!(Image8::new(2, 2, vec![0; 11]).is_err());
         assert!(Image8::new(0, 2, vec![]).is_err());
+        assert!(Image8::new(1, 2, vec![]).is_err());
+        assert_eq!(Image8::new(1, 2, vec![0; 14]).unwrap().channels(), 7);
+    }
+
+    #[test]
+    fn colour_becomes_gray_as_in_pillow_and_gray_is_spread() {
+        // Pillow: Image.new("RGB", (1, 1), (10, 200, 30)).convert("L") is 124.
+        let colour = Image8::new(1, 1, vec![10, 200, 30]).unwrap();
+        let gray = colour.with_channels(1).unwrap();
+        assert_eq!(gray.pixels(), [124]);
+        assert_eq!(gray.clone().with_channels(3).unwrap().pixels(), [124; 3]);
+        let reason = gray.with_channels(4).unwrap_err();
+        assert!(reason.contains('1') && reason.contains('4'), "{reason}");
     }
 }

@@ -57,12 +57,12 @@ pub struct Loader {
     queue: Arc<Queue>,
     workers: Vec<JoinHandle<()>>,
     device: Device,
-    size: usize,
+    shape: (usize, usize, usize), // (C, H, W)
     waited: Duration,
 }
 
 impl Loader {
-    /// Starts to prepare shuffled batches, epoch after epoch, for training.
+    /// Starts to prepare shuffled batches, epoch after epoch, for training. Images get as many channels as `normalise` has.
     ///
     /// # Errors
     /// [`DataError::Config`] if there are no images or a setting is out of range; [`DataError::Thread`].
@@ -114,14 +114,15 @@ impl Loader {
         }
         let order = order(dataset.len(), config.seed);
         let workers = config.workers;
-        let size = transform.size();
+        let (size, channels) = (transform.size(), normalise.channels());
+        let dataset = dataset.with_channels(channels);
         let plan = Plan { dataset, transform, normalise, config };
         // Threads that could be started are joined by Drop if a later one fails.
         let mut loader = Self {
             queue: Arc::new(Queue::new(plan, order)),
             workers: Vec::new(),
             device: device.clone(),
-            size,
+            shape: (channels, size, size),
             waited: Duration::ZERO,
         };
         for i in 0..workers {
@@ -144,7 +145,7 @@ impl Loader {
         let filled = self.queue.take();
         self.waited += start.elapsed();
         match filled {
-            Some(filled) => Batch::new(filled?, self.size, &self.device).map(Some),
+            Some(filled) => Batch::new(filled?, self.shape, &self.device).map(Some),
             None => Ok(None),
         }
     }
@@ -168,10 +169,11 @@ impl Drop for Loader {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::image8::Image8;
-    use super::super::source::{Opened, Source};
+    use super::super::source::{Opened, Source, Stored};
     use super::*;
 
     /// Fifty black pixels; counts what is loaded, and panics at image 4 as a broken decoder would.
@@ -187,10 +189,10 @@ mod tests {
         fn name(&self, i: usize) -> String {
             format!("image {i}")
         }
-        fn load(&self, i: usize) -> DataResult<Image8> {
+        fn read(&self, i: usize) -> DataResult<Stored<'_>> {
             self.0.fetch_add(1, Ordering::SeqCst);
             assert_ne!(i, 4, "a decoder's panic");
-            Image8::new(1, 1, vec![0; 3])
+            Ok(Stored::Pixels(Cow::Owned(Image8::new(1, 1, vec![0; 3])?)))
         }
     }
 

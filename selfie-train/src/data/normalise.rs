@@ -2,7 +2,7 @@
 
 use super::dataset::Dataset;
 use super::error::{DataError, DataResult};
-use super::image8::{CHANNELS, Image8};
+use super::image8::Image8;
 
 /// Turns bytes into floats: `(byte / 255 - mean) / std` for each channel, by a table of 256 entries.
 ///
@@ -16,22 +16,32 @@ use super::image8::{CHANNELS, Image8};
 /// ```
 #[derive(Clone)]
 pub struct Normalise {
-    mean: [f32; CHANNELS],
-    std: [f32; CHANNELS],
-    tables: Box<[[f32; 256]; CHANNELS]>,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+    tables: Vec<[f32; 256]>, // one a channel
 }
 
 impl Normalise {
     /// Takes mean and standard deviation per channel, of pixels scaled to 0..1.
     ///
     /// # Errors
-    /// [`DataError::Config`] if there are not three numbers each, or a deviation is not above 0.
+    /// [`DataError::Config`] if there are none or not as many of both, or a deviation is not above 0.
     pub fn new(mean: &[f32], std: &[f32]) -> DataResult<Self> {
-        let mean = per_channel("data.mean", mean, |m| m.is_finite(), "finite")?;
-        let std = per_channel("data.std", std, |s| s.is_finite() && s > 0.0, "above 0")?;
-        let entry = |c: usize, byte: usize| (byte as f32 / 255.0 - mean[c]) / std[c];
-        let tables = std::array::from_fn(|c| std::array::from_fn(|byte| entry(c, byte)));
-        Ok(Self { mean, std, tables: Box::new(tables) })
+        if mean.is_empty() || mean.len() != std.len() {
+            let (met, deviations) = (mean.len(), std.len());
+            let reason = format!("{met} numbers beside {deviations} of data.std, expected one a channel of both");
+            return Err(DataError::config("data.mean", reason));
+        }
+        check("data.mean", mean, |m| m.is_finite(), "finite")?;
+        check("data.std", std, |s| s.is_finite() && s > 0.0, "above 0")?;
+        let table = |(m, s): (&f32, &f32)| std::array::from_fn(|byte| (byte as f32 / 255.0 - m) / s);
+        let tables = mean.iter().zip(std).map(table).collect();
+        Ok(Self { mean: mean.to_vec(), std: std.to_vec(), tables })
+    }
+
+    /// Number of channels C.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
     }
 
     /// Mean per channel.
@@ -47,33 +57,32 @@ impl Normalise {
     /// Writes the floats of `image`, (C, H, W).
     ///
     /// # Panics
-    /// If `floats` is not C * H * W long.
+    /// If the image has another number of channels, or `floats` is not C * H * W long.
     pub fn apply(&self, image: &Image8, floats: &mut [f32]) {
+        assert_eq!(image.channels(), self.channels(), "one mean per channel");
         assert_eq!(floats.len(), image.pixels().len(), "one float per byte");
-        let (red, rest) = floats.split_at_mut(floats.len() / CHANNELS);
-        let (green, blue) = rest.split_at_mut(rest.len() / 2);
-        let (pixels, _) = image.pixels().as_chunks::<CHANNELS>();
-        let [reds, greens, blues] = &*self.tables;
-        for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
-            *r = reds[usize::from(pixel[0])];
-            *g = greens[usize::from(pixel[1])];
-            *b = blues[usize::from(pixel[2])];
+        let planes = floats.chunks_exact_mut(floats.len() / self.channels());
+        if let [reds, greens, blues] = &*self.tables {
+            let [red, green, blue] = planes.collect::<Vec<_>>().try_into().unwrap_or_default();
+            let (pixels, _) = image.pixels().as_chunks::<3>();
+            for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
+                *r = reds[usize::from(pixel[0])];
+                *g = greens[usize::from(pixel[1])];
+                *b = blues[usize::from(pixel[2])];
+            }
+            return;
+        }
+        for (c, (plane, table)) in planes.zip(&self.tables).enumerate() {
+            for (to, byte) in plane.iter_mut().zip(image.pixels()[c..].iter().step_by(self.channels())) {
+                *to = table[usize::from(*byte)];
+            }
         }
     }
 }
 
-fn per_channel(
-    field: &'static str,
-    values: &[f32],
-    valid: impl Fn(f32) -> bool,
-    expected: &str,
-) -> DataResult<[f32; CHANNELS]> {
-    let array: [f32; CHANNELS] = values.try_into().map_err(|_| {
-        let reason = format!("{} numbers, expected one for each of {CHANNELS} channels", values.len());
-        DataError::config(field, reason)
-    })?;
-    match array.iter().find(|&&v| !valid(v)) {
-        None => Ok(array),
+fn check(field: &'static str, values: &[f32], valid: impl Fn(f32) -> bool, expected: &str) -> DataResult<()> {
+    match values.iter().find(|&&v| !valid(v)) {
+        None => Ok(()),
         Some(v) => Err(DataError::config(field, format!("{v}, expected {expected}"))),
     }
 }
@@ -95,7 +104,7 @@ pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f3
     let histograms = std::thread::scope(|scope| {
         let part = |thread: usize| {
             move || {
-                let mut histogram = Histogram::default();
+                let mut histogram = Histogram::new(dataset.channels());
                 for i in (thread..count).step_by(threads) {
                     histogram.add(&dataset.load(i * dataset.len() / count)?);
                 }
@@ -109,26 +118,23 @@ pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f3
         };
         workers.into_iter().map(join).collect::<DataResult<Vec<_>>>()
     })?;
-    let mut total = Histogram::default();
+    let mut total = Histogram::new(dataset.channels());
     for histogram in &histograms {
         total.merge(histogram);
     }
-    Ok((0..CHANNELS).map(|c| total.mean_and_std(c)).unzip())
+    Ok((0..dataset.channels()).map(|c| total.mean_and_std(c)).unzip())
 }
 
 /// How often each byte occurs in each channel.
-struct Histogram([[u64; 256]; CHANNELS]);
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self([[0; 256]; CHANNELS])
-    }
-}
+struct Histogram(Vec<[u64; 256]>);
 
 impl Histogram {
+    fn new(channels: usize) -> Self {
+        Self(vec![[0; 256]; channels])
+    }
+
     fn add(&mut self, image: &Image8) {
-        let (pixels, _) = image.pixels().as_chunks::<CHANNELS>();
-        for pixel in pixels {
+        for pixel in image.pixels().chunks_exact(self.0.len()) {
             for (counts, byte) in self.0.iter_mut().zip(pixel) {
                 counts[usize::from(*byte)] += 1;
             }
@@ -164,6 +170,21 @@ mod tests {
         let normalise = Normalise::new(&[0.0, 0.5, 0.0], &[1.0, 0.25, 2.0]).unwrap();
         normalise.apply(&image, &mut floats);
         assert_eq!(floats, [0.0, 1.0, 2.0, -2.0, 0.0, 0.0]); // (C, H, W)
+    }
+
+    #[test]
+    fn any_number_of_channels_is_planar() {
+        for channels in [1, 2, 5] {
+            let image = Image8::new(2, 1, (0..2 * channels as u8).collect()).unwrap();
+            let means: Vec<f32> = (0..channels).map(|c| c as f32).collect();
+            let normalise = Normalise::new(&means, &vec![1.0; channels]).unwrap();
+            let mut floats = vec![9.0; 2 * channels];
+            normalise.apply(&image, &mut floats);
+            for c in 0..channels {
+                let expected = [c, channels + c].map(|byte| byte as f32 / 255.0 - c as f32);
+                assert_eq!(floats[2 * c..2 * c + 2], expected);
+            }
+        }
     }
 
     #[test]

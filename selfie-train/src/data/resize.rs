@@ -4,11 +4,11 @@
 //! Pillow does but takes the vertical pass first, so single values may differ by one.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::{InnerPixel, U8, U8x2, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::error::{DataError, DataResult};
-use super::image8::{CHANNELS, Image8};
+use super::image8::Image8;
 
 /// A rectangle of whole pixels, inside of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +50,13 @@ pub(super) fn centre(image: &Image8, side: usize, size: usize) -> DataResult<Ima
 /// Cuts a window of the image's own size out of the image padded by `pad` pixels of reflection on each side; `left` and
 /// `top` count from the padded image's corner and are at most `2 * pad`.
 pub(super) fn reflected_window(image: &Image8, pad: usize, left: usize, top: usize) -> DataResult<Image8> {
-    let (width, height) = (image.width(), image.height());
+    let (width, height, channels) = (image.width(), image.height(), image.channels());
     let columns: Vec<usize> = (0..width).map(|x| reflect(left + x, pad, width)).collect();
     let mut pixels = Vec::with_capacity(image.pixels().len());
     for y in 0..height {
-        let (row, _) = image.row(reflect(top + y, pad, height)).as_chunks::<CHANNELS>();
+        let row = image.row(reflect(top + y, pad, height));
         for &x in &columns {
-            pixels.extend_from_slice(&row[x]);
+            pixels.extend_from_slice(&row[x * channels..(x + 1) * channels]);
         }
     }
     Image8::new(width, height, pixels)
@@ -70,22 +70,49 @@ fn reflect(i: usize, pad: usize, n: usize) -> usize {
 }
 
 fn bilinear() -> ResizeOptions {
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+    // No channel is taken for an alpha that the others would have to be weighted with.
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false)
 }
 
-/// Resizes `area`, or the box of the `options` inside it, to `size` x `size`. The pixel type is named here, and in one place only, because each
-/// call compiles all of the resizing code.
+/// Resizes `area`, or the box of the `options` inside it, to `size` x `size`. More than four channels go one by one.
 fn resize(image: &Image8, area: Area, options: ResizeOptions, size: usize) -> DataResult<Image8> {
+    let mut pixels = vec![0; size * size * image.channels()];
+    match image.channels() {
+        1 => resize_typed::<U8>(image, area, options, size, &mut pixels)?,
+        2 => resize_typed::<U8x2>(image, area, options, size, &mut pixels)?,
+        3 => resize_typed::<U8x3>(image, area, options, size, &mut pixels)?,
+        4 => resize_typed::<U8x4>(image, area, options, size, &mut pixels)?,
+        channels => {
+            let mut resized = vec![0; size * size];
+            for c in 0..channels {
+                let plane = image.pixels().iter().skip(c).step_by(channels).copied().collect();
+                let plane = Image8::new(image.width(), image.height(), plane)?;
+                resize_typed::<U8>(&plane, area, options, size, &mut resized)?;
+                for (to, from) in pixels[c..].iter_mut().step_by(channels).zip(&resized) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+    Image8::new(size, size, pixels)
+}
+
+/// [`resize`] of pixels of one type, named in one place only because each type compiles all of the resizing code.
+fn resize_typed<P: InnerPixel + PixelTrait>(
+    image: &Image8,
+    area: Area,
+    options: ResizeOptions,
+    size: usize,
+    pixels: &mut [u8],
+) -> DataResult<()> {
     let to_u32 = |v: usize| u32::try_from(v).map_err(failed);
     let (width, height) = (to_u32(image.width())?, to_u32(image.height())?);
-    let whole = TypedImageRef::<U8x3>::from_buffer(width, height, image.pixels()).map_err(failed)?;
+    let whole = TypedImageRef::<P>::from_buffer(width, height, image.pixels()).map_err(failed)?;
     let [left, top, width, height] = [area.left, area.top, area.width, area.height].map(|v| v as u32);
     let from = TypedCroppedImage::new(whole, left, top, width, height).map_err(failed)?;
     let side = to_u32(size)?;
-    let mut pixels = vec![0; size * size * CHANNELS];
-    let mut to = TypedImage::<U8x3>::from_buffer(side, side, &mut pixels).map_err(failed)?;
-    Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)?;
-    Image8::new(size, size, pixels)
+    let mut to = TypedImage::<P>::from_buffer(side, side, pixels).map_err(failed)?;
+    Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)
 }
 
 fn failed(reason: impl std::fmt::Display) -> DataError {
@@ -99,7 +126,7 @@ mod tests {
     /// An image whose three channels are `value(x, y)`.
     fn gray(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Image8 {
         let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        let pixels = places.flat_map(|(x, y)| [value(x, y); CHANNELS]).collect();
+        let pixels = places.flat_map(|(x, y)| [value(x, y); 3]).collect();
         Image8::new(width, height, pixels).unwrap()
     }
 
@@ -129,6 +156,24 @@ mod tests {
             let resized = resize_area(&constant, area, size).unwrap();
             assert!(resized.pixels().iter().all(|&v| v == 173));
             assert!(centre(&constant, size + 3, size).unwrap().pixels().iter().all(|&v| v == 173));
+        }
+    }
+
+    #[test]
+    fn every_channel_is_resized_alike() {
+        let one = gray(31, 45, |x, y| (7 * x + 3 * y * y) as u8);
+        let area = Area { left: 1, top: 4, width: 29, height: 40 };
+        let expected = resize_area(&one, area, 16).unwrap();
+        for channels in [1, 2, 4, 5] {
+            let spread = one.pixels().chunks_exact(3).flat_map(|pixel| vec![pixel[0]; channels]).collect();
+            let image = Image8::new(31, 45, spread).unwrap();
+            let resized = resize_area(&image, area, 16).unwrap();
+            assert_eq!(resized.channels(), channels);
+            let same = |(a, b): (&[u8], &[u8])| a.iter().all(|v| *v == b[0]);
+            assert!(resized.pixels().chunks_exact(channels).zip(expected.pixels().chunks_exact(3)).all(same));
+            let window = reflected_window(&image, 3, 0, 6).unwrap();
+            let reference = reflected_window(&one, 3, 0, 6).unwrap();
+            assert!(window.pixels().chunks_exact(channels).zip(reference.pixels().chunks_exact(3)).all(same));
         }
     }
 

@@ -9,6 +9,7 @@
 //!
 //! A new kind of data is a type that implements [`Source`], an arm in [`open`] and a word in [`SCHEMES`].
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::cifar::Cifar;
@@ -36,8 +37,20 @@ pub(super) trait Source: Send + Sync {
     fn label(&self, i: usize) -> Option<u32>;
     /// A name that stays with image `i` whatever the order: its path relative to the data, or split and record.
     fn name(&self, i: usize) -> String;
-    /// Reads and decodes image `i`.
-    fn load(&self, i: usize) -> DataResult<Image8>;
+    /// Where image `i` is, for messages: its file, or its name inside an archive.
+    fn path(&self, i: usize) -> PathBuf {
+        self.name(i).into()
+    }
+    /// Reads image `i`; an encoded one is decoded by whoever asked.
+    fn read(&self, i: usize) -> DataResult<Stored<'_>>;
+}
+
+/// An image as its source holds it, borrowed where it lies in memory.
+pub(super) enum Stored<'a> {
+    /// The bytes of an image file.
+    File(Cow<'a, [u8]>),
+    /// The pixels.
+    Pixels(Cow<'a, Image8>),
 }
 
 /// What [`open`] found.

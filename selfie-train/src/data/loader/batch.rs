@@ -6,7 +6,6 @@ use candle_core::{Device, Tensor};
 
 use super::queue::Filled;
 use crate::data::error::DataResult;
-use crate::data::image8::CHANNELS;
 
 /// Images on the device, with what is known of them.
 #[derive(Clone, Debug)]
@@ -22,9 +21,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(filled: Filled, size: usize, device: &Device) -> DataResult<Self> {
+    pub(super) fn new(
+        filled: Filled,
+        (channels, height, width): (usize, usize, usize),
+        device: &Device,
+    ) -> DataResult<Self> {
         let count = filled.indices.len();
-        let images = Tensor::from_vec(filled.floats, (count, CHANNELS, size, size), device)?; // (B, C, H, W)
+        let images = Tensor::from_vec(filled.floats, (count, channels, height, width), device)?; // (B, C, H, W)
         let labels = filled.labels.map(|labels| Tensor::from_vec(labels, count, device)); // (B)
         Ok(Self { images, labels: labels.transpose()?, indices: filled.indices, positions: filled.positions })
     }

@@ -159,7 +159,7 @@ impl Queue {
     fn fill(&self, positions: Range<u64>, images: Vec<Option<Loaded>>) -> DataResult<Filled> {
         let Plan { dataset, transform, normalise, .. } = &self.plan;
         let images = images.into_iter().flatten().collect::<DataResult<Vec<_>>>()?;
-        let length = transform.size() * transform.size() * crate::data::image8::CHANNELS;
+        let length = transform.size() * transform.size() * normalise.channels();
         let mut floats = vec![0.0; images.len() * length];
         for ((_, image), to) in images.iter().zip(floats.chunks_exact_mut(length)) {
             normalise.apply(image, to); // (C, H, W)
