@@ -8,6 +8,7 @@
 
 mod kernels;
 mod limit;
+mod loader;
 mod peer;
 
 use std::str::FromStr;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::stream::{BENCH, below, stream};
 
 pub use kernels::{KernelReport, kernels};
+pub use loader::{LoaderBench, LoaderReport};
 pub use peer::{CONTESTS, Contest, Peers, Standing};
 
 /// Classes of the fine-tuning task.

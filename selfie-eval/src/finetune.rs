@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, Device};
 use selfie_encoder::{Mode, ResNet};
 use selfie_train::{
-    Augment, Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, StopFlag,
-    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
+    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, StopFlag, TrainReport,
+    TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -131,7 +131,6 @@ impl Finetune {
     /// # Errors
     /// `Interrupted` after a request to stop, with the state saved where there is a directory; else whatever failed.
     pub fn train(&mut self, session: &Session) -> Result<TrainReport> {
-        let augment = if self.config.finetune.augment { self.config.data.augment } else { Augment::None };
         let batches = LoaderConfig {
             batch_size: self.plan.run.batch_size,
             workers: self.config.data.workers,
@@ -139,7 +138,11 @@ impl Finetune {
             start_position: self.state.position(&self.plan),
             end_position: Some(self.plan.run.steps * self.plan.run.batch_size as u64),
         };
-        let transform = Transform::train(augment, self.config.patch.image_size);
+        let size = self.config.patch.image_size;
+        let transform = match self.config.finetune.augment {
+            true => Transform::of(&self.config.data, size).with_colours(self.config.finetune.colours()),
+            false => Transform::eval(size),
+        };
         let mut loader =
             Loader::new(self.data.train.clone(), transform, self.normalise.clone(), batches, &self.device)?;
         let trainer = Trainer {

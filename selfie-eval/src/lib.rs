@@ -17,7 +17,10 @@ mod stream;
 mod transfer;
 
 pub use accuracy::{Accuracy, ClassAccuracy};
-pub use bench::{BenchTask, CONTESTS, Contest, KernelReport, Peers, Standing, StepBench, StepReport, kernels};
+pub use bench::{
+    BenchTask, CONTESTS, Contest, KernelReport, LoaderBench, LoaderReport, Peers, Standing, StepBench, StepReport,
+    kernels,
+};
 pub use error::{Error, Result};
 pub use features::{FeatureKind, Features, View, extract};
 pub use finetune::{Finetune, FinetuneReport, Session};

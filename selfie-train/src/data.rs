@@ -12,12 +12,14 @@
 //! source ── folder, cifar      where images come from, behind one trait
 //! dataset ── holdout, labels   a numbered set and its parts
 //! decode                       a file's bytes to pixels
-//! image8 ── resize, transform  bytes to bytes
+//! image8 ── resize, colour     bytes to bytes
+//! transform                    the random changes of training, the view of evaluation
 //! normalise                    bytes to floats, mean and deviation
 //! order, draw ── loader        which image when, and the threads
 //! ```
 
 mod cifar;
+mod colour;
 mod config;
 mod dataset;
 mod decode;
@@ -32,8 +34,11 @@ mod normalise;
 mod order;
 mod resize;
 mod source;
+#[cfg(test)]
+mod tests;
 mod transform;
 
+pub use colour::Colours;
 pub use config::{Augment, DataConfig};
 pub use dataset::Dataset;
 pub use error::{DataError, DataResult};

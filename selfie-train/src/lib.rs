@@ -28,8 +28,8 @@ pub use config::{
     recipe_changes,
 };
 pub use data::{
-    Augment, Batch, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig, Normalise,
-    Split, Transform, channel_stats, label_subset,
+    Augment, Batch, Colours, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig,
+    Normalise, Split, Transform, channel_stats, label_subset,
 };
 pub use device::{DeviceChoice, describe_device};
 pub use environment::environment;

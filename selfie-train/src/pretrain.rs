@@ -234,7 +234,7 @@ pub fn default_run_path(preset: &str, seed: u64) -> PathBuf {
 
 /// The batches of a run from `position` on.
 fn training_loader(config: &RunConfig, plan: &Plan, train: Dataset, position: u64, device: &Device) -> Result<Loader> {
-    let transform = Transform::train(config.data.augment, config.patch.image_size);
+    let transform = Transform::of(&config.data, config.patch.image_size);
     let batches = LoaderConfig {
         batch_size: plan.run.batch_size,
         workers: config.data.workers,

@@ -20,6 +20,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("attnpool.py", "selfie-attnpool/tests/golden"),
     ("encoder.py", "selfie-encoder/tests/golden"),
     ("model.py", "selfie-train/tests/golden"),
+    ("images.py", "selfie-train/tests/golden"),
 ];
 
 /// What `golden` may be told.
@@ -28,7 +29,7 @@ pub struct Options {
     /// Change nothing; fail where a committed file differs from what PyTorch says
     #[arg(long)]
     check: bool,
-    /// A Python that has torch, numpy and safetensors [default: one made in target/golden-venv, some 5 GB]
+    /// A Python that has torch, numpy, safetensors and pillow [default: one made in target/golden-venv, some 5 GB]
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// Only these programs, for instance loss.py [default: all]

@@ -21,7 +21,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("finetune", "Train a full ResNet on labels: --from RUN or --from scratch"),
     ("masked-eval", "Accuracy of the pretext task on held-out images, beside chance"),
     ("linear-eval", "Linear evaluation on frozen features"),
-    ("bench", "Measure speed: bench step, bench kernels, bench peer (against PyTorch)"),
+    ("bench", "Measure speed: bench step, bench loader, bench kernels, bench peer (against PyTorch)"),
 ];
 
 /// Builds the program and hands `arguments` (command name first) over to it.

@@ -1,5 +1,7 @@
 //! `selfie bench`: measures speed.
 
+mod loader;
+
 use std::path::{Path, PathBuf};
 
 use selfie_eval::{CONTESTS, Error, KernelReport, Peers, Result, Standing, StepBench, StepReport, kernels};
@@ -8,7 +10,7 @@ use selfie_train::DeviceChoice;
 use super::pools;
 use super::screen::Screen;
 
-/// Measure speed: a training step, the kernels, and both programs against PyTorch
+/// Measure speed: a training step, the loader, the kernels, and both programs against PyTorch
 #[derive(clap::Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -18,6 +20,7 @@ pub struct Options {
 #[derive(clap::Subcommand)]
 enum What {
     Step(StepOptions),
+    Loader(loader::LoaderOptions),
     Kernels(KernelOptions),
     Peer(PeerOptions),
 }
@@ -103,6 +106,7 @@ struct StepOptions {
 pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Step(options) => step(options),
+        What::Loader(options) => loader::run(options),
         What::Kernels(options) => time_kernels(options),
         What::Peer(options) => meet_peer(options),
     }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sections::{at_least_one, fraction, not_negative, positive};
+use crate::data::Colours;
 use crate::error::{Error, Result};
 
 /// `[finetune]`: fine-tuning on labels, by SGD with Nesterov momentum 0.9 and a cosine; the seed is that of `[run]`.
@@ -29,12 +30,21 @@ pub struct FinetuneConfig {
     pub warmup_steps: u64,
     /// Steps between two lines of metrics.
     pub log_every: u64,
-    /// Whether training images are cropped and flipped at random.
+    /// Whether training images are changed at random: cropped and flipped as `[data]` says, and as below.
     pub augment: bool,
+    /// Colour jitter: strengths of brightness, contrast, saturation and hue; all 0 is off.
+    pub jitter: [f64; 4],
+    /// Share of the training images that are jittered.
+    pub jitter_share: f64,
+    /// Share of the training images that lose their colour.
+    pub grayscale: f64,
+    /// Share of the training images that are blurred.
+    pub blur: f64,
 }
 
 impl Default for FinetuneConfig {
     fn default() -> Self {
+        let colours = Colours::default();
         Self {
             labels: "100%".to_owned(),
             steps: 4000,
@@ -46,11 +56,22 @@ impl Default for FinetuneConfig {
             warmup_steps: 0,
             log_every: 50,
             augment: true,
+            jitter: colours.jitter,
+            jitter_share: colours.jitter_share,
+            grayscale: colours.grayscale,
+            blur: colours.blur,
         }
     }
 }
 
 impl FinetuneConfig {
+    /// The changes of colour and sharpness in fine-tuning, the same from any start.
+    #[must_use]
+    pub fn colours(&self) -> Colours {
+        let &Self { jitter, jitter_share, grayscale, blur, .. } = self;
+        Colours { jitter, jitter_share, grayscale, blur }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         at_least_one("finetune.steps", self.steps)?;
         at_least_one("finetune.log_every", self.log_every)?;
@@ -58,6 +79,7 @@ impl FinetuneConfig {
         positive("finetune.lr", self.lr)?;
         not_negative("finetune.weight_decay", self.weight_decay)?;
         fraction("finetune.label_smoothing", self.label_smoothing)?;
+        self.colours().validate(&Colours::FINETUNE_KEYS)?;
         if self.warmup_steps > self.steps {
             let reason = format!("met {}, expected at most finetune.steps = {}", self.warmup_steps, self.steps);
             return Err(Error::config("finetune.warmup_steps", reason));

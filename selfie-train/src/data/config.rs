@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::colour::Colours;
 use super::error::{DataError, DataResult};
 
 /// Which images a run reads, what it holds out, and how it augments them.
@@ -27,6 +28,20 @@ pub struct DataConfig {
     pub workers: usize,
     /// Random changes of a training image. Evaluation never uses them.
     pub augment: Augment,
+    /// Smallest and largest share of the image's area that a random resized crop takes.
+    pub crop_scale: [f64; 2],
+    /// Smallest and largest ratio of width to height of a random resized crop.
+    pub crop_ratio: [f64; 2],
+    /// Share of the training images that are mirrored left to right.
+    pub flip: f64,
+    /// Colour jitter of pretraining: strengths of brightness, contrast, saturation and hue; all 0 is off.
+    pub jitter: [f64; 4],
+    /// Share of the training images that are jittered.
+    pub jitter_share: f64,
+    /// Share of the training images that lose their colour in pretraining.
+    pub grayscale: f64,
+    /// Share of the training images that are blurred in pretraining.
+    pub blur: f64,
     /// Mean per channel, of pixels scaled to 0..1. Empty: measured from the training images.
     pub mean: Vec<f32>,
     /// Standard deviation per channel, of pixels scaled to 0..1. Empty: measured from the training images.
@@ -37,24 +52,45 @@ pub struct DataConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
-    /// A random part of the image, 8-100 % of its area, resized to the wanted size, then a flip (for photographs).
+    /// A random part of the image (`data.crop_scale`, `data.crop_ratio`), resized to the wanted size, then a flip (for
+    /// photographs).
     #[default]
     RandomResizedCrop,
     /// A random crop of the image padded by reflection, by an eighth of its size, then a flip (for 32-pixel images).
     PaddedCrop,
-    /// The view that evaluation takes, flipped every second time.
+    /// The view that evaluation takes, then a flip.
     Flip,
     /// The view that evaluation takes.
     None,
 }
 
+impl Augment {
+    /// The name that a configuration gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RandomResizedCrop => "random-resized-crop",
+            Self::PaddedCrop => "padded-crop",
+            Self::Flip => "flip",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Default for DataConfig {
     fn default() -> Self {
+        let colours = Colours::default();
         Self {
             source: "sample".into(),
             holdout: 0.02,
             workers: 2,
             augment: Augment::default(),
+            crop_scale: [0.08, 1.0],
+            crop_ratio: [0.75, 4.0 / 3.0],
+            flip: 0.5,
+            jitter: colours.jitter,
+            jitter_share: colours.jitter_share,
+            grayscale: colours.grayscale,
+            blur: colours.blur,
             mean: Vec::new(),
             std: Vec::new(),
         }
@@ -62,6 +98,12 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
+    /// The changes of colour and sharpness in pretraining.
+    pub fn colours(&self) -> Colours {
+        let &Self { jitter, jitter_share, grayscale, blur, .. } = self;
+        Colours { jitter, jitter_share, grayscale, blur }
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -78,6 +120,12 @@ impl DataConfig {
         if self.workers == 0 {
             return Err(DataError::config("data.workers", "0, expected at least 1"));
         }
+        range("data.crop_scale", self.crop_scale, 1.0, "above 0 and at most 1")?;
+        range("data.crop_ratio", self.crop_ratio, f64::MAX, "above 0")?;
+        if !(0.0..=1.0).contains(&self.flip) {
+            return Err(DataError::config("data.flip", format!("{}, expected a share from 0 to 1", self.flip)));
+        }
+        self.colours().validate(&Colours::DATA_KEYS)?;
         if self.mean.is_empty() != self.std.is_empty() {
             let reason = "only one of data.mean and data.std is set, expected both or neither";
             return Err(DataError::config("data.mean", reason));
@@ -87,6 +135,15 @@ impl DataConfig {
         }
         super::Normalise::new(&self.mean, &self.std).map(|_| ())
     }
+}
+
+/// The smallest and the largest value, in this order.
+fn range(field: &'static str, [low, high]: [f64; 2], most: f64, expected: &str) -> DataResult<()> {
+    if low > 0.0 && low <= high && high <= most {
+        return Ok(());
+    }
+    let reason = format!("[{low}, {high}], expected the smallest and the largest, {expected}");
+    Err(DataError::config(field, reason))
 }
 
 #[cfg(test)]
@@ -119,6 +176,11 @@ mod tests {
         assert!(case(|c| c.holdout = 1.0).starts_with("data.holdout: 1,"));
         assert!(case(|c| c.holdout = f64::NAN).starts_with("data.holdout: NaN"));
         assert!(case(|c| c.workers = 0).starts_with("data.workers: 0"));
+        assert!(case(|c| c.crop_scale = [0.5, 0.4]).starts_with("data.crop_scale: [0.5, 0.4]"));
+        assert!(case(|c| c.crop_scale = [0.1, 1.1]).starts_with("data.crop_scale: [0.1, 1.1]"));
+        assert!(case(|c| c.crop_ratio = [0.0, 1.0]).starts_with("data.crop_ratio: [0, 1]"));
+        assert!(case(|c| c.flip = -0.1).starts_with("data.flip: -0.1"));
+        assert!(case(|c| c.grayscale = 2.0).starts_with("data.grayscale: 2,"));
         assert!(case(|c| c.mean = vec![0.5; 3]).starts_with("data.mean: "));
         let short = case(|c| (c.mean, c.std) = (vec![0.5; 2], vec![0.5; 3]));
         assert!(short.starts_with("data.mean: 2 numbers beside 3"), "{short}");

@@ -99,6 +99,11 @@ impl Image8 {
         }
     }
 
+    /// All bytes, (H, W, C), to change them.
+    pub(super) fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// The bytes of row `y`, (W, C).
     pub(super) fn row(&self, y: usize) -> &[u8] {
         let stride = self.width * self.channels;

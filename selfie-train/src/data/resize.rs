@@ -64,7 +64,7 @@ pub(super) fn reflected_window(image: &Image8, pad: usize, left: usize, top: usi
 
 /// The place, in a line of `n` pixels, of place `i` of the line padded by `pad`: `2 1 | 0 1 2 3 | 2 1`, the border pixel is
 /// not repeated (numpy's and torchvision's `reflect`). `pad` is below `n`.
-fn reflect(i: usize, pad: usize, n: usize) -> usize {
+pub(super) fn reflect(i: usize, pad: usize, n: usize) -> usize {
     let from_start = i.abs_diff(pad);
     from_start.min((2 * (n - 1)).abs_diff(from_start))
 }
@@ -121,6 +121,7 @@ fn failed(reason: impl std::fmt::Display) -> DataError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Golden, mean_difference};
     use super::*;
 
     /// An image whose three channels are `value(x, y)`.
@@ -157,6 +158,24 @@ mod tests {
             assert!(resized.pixels().iter().all(|&v| v == 173));
             assert!(centre(&constant, size + 3, size).unwrap().pixels().iter().all(|&v| v == 173));
         }
+    }
+
+    #[test]
+    fn resizing_agrees_with_pillow() {
+        let golden = Golden::read();
+        let picture = golden.image("picture");
+        let names = golden.names("resized");
+        assert_eq!(names.len(), 4);
+        for name in names {
+            let numbers: Vec<usize> = name.split('.').map(|number| number.parse().unwrap()).collect();
+            let &[left, top, width, height, size] = &*numbers else { panic!("{name}") };
+            let resized = resize_area(&picture, Area { left, top, width, height }, size).unwrap();
+            let difference = mean_difference(&resized, &golden.image(&format!("resized.{name}")));
+            assert!(difference < 0.2, "{name}: {difference}");
+        }
+        let centred = centre(&picture, 36, 32).unwrap();
+        let difference = mean_difference(&centred, &golden.image("centre.36.32"));
+        assert!(difference < 1.0, "{difference}");
     }
 
     #[test]

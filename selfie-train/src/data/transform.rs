@@ -6,7 +6,8 @@
 
 use rand::RngCore;
 
-use super::config::Augment;
+use super::colour::Colours;
+use super::config::{Augment, DataConfig};
 use super::draw::{below, unit};
 use super::error::DataResult;
 use super::image8::Image8;
@@ -23,16 +24,38 @@ use super::resize::{Area, centre, reflected_window, resize_area};
 /// assert_eq!((view.width(), view.height()), (32, 32));
 /// # Ok::<(), selfie_train::DataError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
     augment: Augment,
     size: usize,
+    crop: Crop,
+    flip: f64,
+    colours: Colours,
+}
+
+/// What a random resized crop may take: shares of the area, ratios of width to height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Crop {
+    scale: [f64; 2],
+    ratio: [f64; 2],
 }
 
 impl Transform {
-    /// The random changes of training.
+    /// The random changes of training, with the ranges of a default [`DataConfig`].
     pub fn train(augment: Augment, size: usize) -> Self {
-        Self { augment, size }
+        Self::of(&DataConfig { augment, ..DataConfig::default() }, size)
+    }
+
+    /// The random changes of pretraining that `config` sets.
+    pub fn of(config: &DataConfig, size: usize) -> Self {
+        let crop = Crop { scale: config.crop_scale, ratio: config.crop_ratio };
+        Self { augment: config.augment, size, crop, flip: config.flip, colours: config.colours() }
+    }
+
+    /// The same with other changes of colour and sharpness.
+    #[must_use]
+    pub fn with_colours(self, colours: Colours) -> Self {
+        Self { colours, ..self }
     }
 
     /// The view of evaluation: an image of the right size as it is; of any other, the short side resized to 256 / 224 of
@@ -52,12 +75,16 @@ impl Transform {
     /// [`crate::DataError::Config`] if the size is zero.
     pub fn apply(&self, image: &Image8, rng: &mut impl RngCore) -> DataResult<Image8> {
         let mut view = match self.augment {
-            Augment::RandomResizedCrop => resize_area(image, random_area(image, rng), self.size)?,
+            Augment::RandomResizedCrop => resize_area(image, self.crop.draw(image, rng), self.size)?,
             Augment::PaddedCrop => self.padded_crop(image, rng)?,
             Augment::Flip | Augment::None => self.eval_view(image)?,
         };
-        if self.augment != Augment::None && below(2, rng) == 1 {
-            view.flip();
+        if self.augment != Augment::None {
+            // Not below `flip`: at a half this is the stream's first bit.
+            if unit(rng) >= 1.0 - self.flip {
+                view.flip();
+            }
+            self.colours.apply(&mut view, rng);
         }
         Ok(view)
     }
@@ -76,39 +103,44 @@ impl Transform {
     }
 }
 
-/// torchvision's `RandomResizedCrop.get_params`: 8-100 % of the area, sides between 3:4 and 4:3, ten attempts, else the
-/// largest centred area of a ratio in that range.
-fn random_area(image: &Image8, rng: &mut impl RngCore) -> Area {
-    const SCALE: (f64, f64) = (0.08, 1.0);
-    const RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-    let (width, height) = (image.width(), image.height());
-    let uniform = |(low, high): (f64, f64), rng: &mut _| low + (high - low) * unit(rng);
-    for _ in 0..10 {
-        let pixels = (width * height) as f64 * uniform(SCALE, rng);
-        let ratio = uniform((RATIO.0.ln(), RATIO.1.ln()), rng).exp();
-        let w = (pixels * ratio).sqrt().round_ties_even() as usize;
-        let h = (pixels / ratio).sqrt().round_ties_even() as usize;
-        if (1..=width).contains(&w) && (1..=height).contains(&h) {
-            let top = below(height - h + 1, rng);
-            let left = below(width - w + 1, rng);
-            return Area { left, top, width: w, height: h };
+impl Crop {
+    /// torchvision's `RandomResizedCrop.get_params`: ten attempts, else the largest centred area of a ratio in the range.
+    fn draw(&self, image: &Image8, rng: &mut impl RngCore) -> Area {
+        let (width, height) = (image.width(), image.height());
+        let [narrow, wide] = self.ratio;
+        let uniform = |[low, high]: [f64; 2], rng: &mut _| low + (high - low) * unit(rng);
+        for _ in 0..10 {
+            let pixels = (width * height) as f64 * uniform(self.scale, rng);
+            let ratio = uniform([narrow.ln(), wide.ln()], rng).exp();
+            let w = (pixels * ratio).sqrt().round_ties_even() as usize;
+            let h = (pixels / ratio).sqrt().round_ties_even() as usize;
+            if (1..=width).contains(&w) && (1..=height).contains(&h) {
+                let top = below(height - h + 1, rng);
+                let left = below(width - w + 1, rng);
+                return Area { left, top, width: w, height: h };
+            }
         }
+        let ratio = width as f64 / height as f64;
+        let whole = |length: f64, most: usize| (length.round_ties_even() as usize).clamp(1, most);
+        let (w, h) = if ratio < narrow {
+            (width, whole(width as f64 / narrow, height))
+        } else if ratio > wide {
+            (whole(height as f64 * wide, width), height)
+        } else {
+            (width, height)
+        };
+        Area { left: (width - w) / 2, top: (height - h) / 2, width: w, height: h }
     }
-    let ratio = width as f64 / height as f64;
-    let (w, h) = if ratio < RATIO.0 {
-        (width, (width as f64 / RATIO.0).round_ties_even() as usize)
-    } else if ratio > RATIO.1 {
-        ((height as f64 * RATIO.1).round_ties_even() as usize, height)
-    } else {
-        (width, height)
-    };
-    Area { left: (width - w) / 2, top: (height - h) / 2, width: w, height: h }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::seed::{Purpose, stream};
+
+    fn random_area(image: &Image8, rng: &mut impl RngCore) -> Area {
+        Transform::train(Augment::RandomResizedCrop, 1).crop.draw(image, rng)
+    }
 
     fn blank(width: usize, height: usize) -> Image8 {
         Image8::new(width, height, vec![0; width * height * 3]).unwrap()
@@ -154,6 +186,27 @@ mod tests {
         // A 1:50 strip can hold no area of 8 % whose ratio is 3:4 or more.
         let area = random_area(&blank(10, 500), &mut stream(0, Purpose::Augmentation, 0, 0));
         assert_eq!(area, Area { left: 0, top: 243, width: 10, height: 13 });
+    }
+
+    #[test]
+    fn ranges_and_shares_are_settings() {
+        let rng = &mut stream(0, Purpose::Augmentation, 0, 0);
+        let config = DataConfig { crop_scale: [0.25, 0.25], crop_ratio: [1.0, 1.0], flip: 0.0, ..Default::default() };
+        let transform = Transform::of(&config, 8);
+        for _ in 0..100 {
+            let area = transform.crop.draw(&blank(100, 100), rng);
+            assert_eq!((area.width, area.height), (50, 50));
+        }
+        let flips = |flip, rng: &mut _| {
+            let transform = Transform::of(&DataConfig { augment: Augment::Flip, flip, ..Default::default() }, 16);
+            (0..200).filter(|_| transform.apply(&map(16), rng).unwrap() != map(16)).count()
+        };
+        assert_eq!((flips(0.0, rng), flips(1.0, rng)), (0, 200));
+        let few = flips(0.2, rng);
+        assert!((20..65).contains(&few), "{few} of 200, expected 40");
+        let gray = transform.with_colours(Colours { grayscale: 1.0, ..Colours::default() });
+        let view = gray.apply(&map(100), rng).unwrap();
+        assert!(view.pixels().chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]));
     }
 
     #[test]

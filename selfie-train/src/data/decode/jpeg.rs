@@ -1,0 +1,82 @@
+//! JPEG: baseline, extended and progressive, gray, RGB, YCbCr, CMYK and YCCK (with Adobe's inversion), any sampling, restart
+//! markers; lossless with 8 bits. Arithmetic coding, 12 bits and hierarchical files are refused by name.
+//!
+//! `zune-jpeg` is two and a half times as fast as `jpeg-decoder`, so it comes first, in its strict mode: else it fills what is missing
+//! with gray and says nothing. It gets scans of single components wrong and does not know lossless files, so these go to
+//! `jpeg-decoder`, as does what it refuses.
+
+mod header;
+
+use image::metadata::Orientation;
+use jpeg_decoder::PixelFormat;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use self::header::{Coding, Header};
+use super::{Reason, check_size, said, upright};
+use crate::data::image8::Image8;
+
+/// Pixels that a byte of entropy-coded data can stand for: a block of 64 takes at least a bit, and the other components
+/// may be sampled four times as coarsely in both directions.
+const MOST_PIXELS_PER_BYTE: u64 = 64 * 8 * 16;
+
+/// Decodes to gray or RGB, gray where the file is gray and `channels` is 1.
+pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Image8, Reason> {
+    let header = Header::read(bytes)?;
+    check_size(header.width.into(), header.height.into(), bytes, MOST_PIXELS_PER_BYTE)?;
+    if is_cut_off(bytes) {
+        return Err("the JPEG is cut off: it has no end marker".to_string());
+    }
+    // libjpeg spreads coarse colours over so few columns by a rule of its own, other decoders by theirs; the results are up to
+    // a tenth apart. Two by two pixels have one colour, but not with every decoder.
+    let single_colour = header.width <= 2 && header.height <= 2;
+    if header.coarse_columns && header.width <= 4 && !single_colour {
+        let columns = header.width;
+        return Err(format!("a JPEG of {columns} columns with subsampled colour, which decoders do not agree on"));
+    }
+    if header.coding == Coding::Lossless || header.single_component_scans || single_colour {
+        return by_jpeg_decoder(bytes, &header);
+    }
+    by_zune(bytes, &header, channels).or_else(|reason| by_jpeg_decoder(bytes, &header).map_err(|_| reason))
+}
+
+fn by_zune(bytes: &[u8], header: &Header, channels: usize) -> Result<Image8, Reason> {
+    let colours = if header.components == 1 && channels == 1 { ColorSpace::Luma } else { ColorSpace::RGB };
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(colours);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let pixels = decoder.decode().map_err(said)?;
+    let (width, height) = decoder.dimensions().ok_or("it has no frame header")?;
+    let image = Image8::new(width, height, pixels).map_err(said)?;
+    upright(image, orientation(decoder.exif().map(Vec::as_slice)))
+}
+
+fn by_jpeg_decoder(bytes: &[u8], header: &Header) -> Result<Image8, Reason> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(usize::from(header.width) * usize::from(header.height) * header.components);
+    let pixels = decoder.decode().map_err(said)?;
+    let info = decoder.info().ok_or("it has no frame header")?;
+    if !matches!(info.pixel_format, PixelFormat::L8 | PixelFormat::RGB24) {
+        return Err(format!("pixels of the kind {:?}, expected gray or RGB of 8 bits", info.pixel_format));
+    }
+    let image = Image8::new(info.width.into(), info.height.into(), pixels).map_err(said)?;
+    upright(image, orientation(decoder.exif_data()))
+}
+
+fn orientation(exif: Option<&[u8]>) -> Orientation {
+    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+/// Whether the last scan is not followed by the end of the image. Inside a scan the two markers cannot occur, and a
+/// thumbnail's stand before it.
+fn is_cut_off(jpeg: &[u8]) -> bool {
+    const SCAN: [u8; 2] = [0xff, 0xda];
+    const END: [u8; 2] = [0xff, 0xd9];
+    let last = jpeg.windows(2).rev().find(|m| *m == SCAN || *m == END);
+    last.is_none_or(|marker| marker != END)
+}
