@@ -67,7 +67,7 @@ fn tile_columns<'s>(x: &[f32], g: &Geometry, tile: &Tile, rows: &Range<usize>, b
 /// `z = conv(x)`, x (images, C, H, W), z channels-last; with `statistics`, the moments of each channel.
 pub(super) fn forward(g: &Geometry, images: usize, x: &[f32], w: &[f32], z: &mut [f32], statistics: bool) -> Moments {
     let (k, c_out) = (column(g), g.channels.1);
-    let weights = Packed::new(k, c_out, w, k, |row| row);
+    let weights = Packed::forward(w, (c_out, k, 1));
     let tiling = tiling(g, images);
     let target = |tile: &Tile| tile.images.len() * tiling.bands[tile.band].len() * g.output().1 * c_out;
     let (moments, _) = tiling.run(z, target, Buffer::default, |buffer, tile, z| {

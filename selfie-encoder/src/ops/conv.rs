@@ -11,10 +11,15 @@ use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
 use super::tiles::{Tile, Tiling, add, for_each_part};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Entries of a weight gradient that are put in order together, so that they stay in the first cache.
 const REDUCED_ENTRIES: usize = 512;
+
+/// Output channels whose weight gradients a thread makes together: a multiple of the register tile's rows (4, 6, 8), many
+/// enough to use the input that is laid side by side for them.
+const OUTPUT_CHANNELS: usize = 48;
 
 /// Where a convolution's input comes from.
 #[derive(Clone, Copy)]
@@ -25,7 +30,7 @@ pub(crate) enum Source<'a> {
     Activated(&'a [f32], &'a Norm),
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Buffer) -> &'s [f32] {
         match self {
             Source::Plain(x) => &x[at],
@@ -33,6 +38,21 @@ impl Source<'_> {
                 let y = buffer.at_least(at.len());
                 norm.apply(&z[at], y, true);
                 y
+            }
+        }
+    }
+
+    /// All of it, made in `buffer` where it is not stored.
+    fn whole<'s>(&self, channels: usize, buffer: &'s mut Buffer) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        match *self {
+            Source::Plain(x) => x,
+            Source::Activated(z, norm) => {
+                *buffer = Buffer::new(z.len());
+                for_each_part(buffer, channels, |at, y| norm.apply(&z[at..at + y.len()], y, true));
+                buffer
             }
         }
     }
@@ -47,7 +67,7 @@ pub(crate) struct Upstream<'a> {
     pub norm: Option<(&'a [f32], &'a InputGradient)>,
 }
 
-impl Upstream<'_> {
+impl<'a> Upstream<'a> {
     fn part<'s>(&'s self, at: Range<usize>, buffer: &'s mut Buffer) -> &'s [f32] {
         match self.norm {
             None => &self.gradient[at],
@@ -58,18 +78,34 @@ impl Upstream<'_> {
             }
         }
     }
+
+    /// All of it, made in `buffer` where it is not stored.
+    fn whole<'s>(&self, channels: usize, buffer: &'s mut Buffer) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        match self.norm {
+            None => self.gradient,
+            Some((z, line)) => {
+                *buffer = Buffer::new(z.len());
+                for_each_part(buffer, channels, |at, dz| {
+                    let at = at..at + dz.len();
+                    line.apply(&self.gradient[at.clone()], &z[at], dz);
+                });
+                buffer
+            }
+        }
+    }
 }
 
 /// Packs weights (out, in, k, k) for the forward product.
 pub(crate) fn pack_forward(g: &Geometry, weights: &[f32]) -> Packed {
-    let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
-    Packed::new(taps * c_in, c_out, weights, c_in * taps, |row| row % c_in * taps + row / c_in)
+    Packed::forward(weights, (g.channels.1, g.channels.0, g.kernel * g.kernel))
 }
 
 /// Packs weights (out, in, k, k) for the input gradient.
 pub(crate) fn pack_backward(g: &Geometry, weights: &[f32]) -> Packed {
-    let ((c_in, c_out), taps) = (g.channels, g.kernel * g.kernel);
-    Packed::new(taps * c_out, c_in, weights, taps, |row| row % c_out * c_in * taps + row / c_out)
+    Packed::backward(weights, (g.channels.1, g.channels.0, g.kernel * g.kernel))
 }
 
 /// The two sides' floats in one row of pixels.
@@ -135,6 +171,10 @@ pub(crate) struct Target<'a> {
 }
 
 /// The weights' gradient (out, in, k, k); the input's gradient into `target`, with the sums for the norms behind it.
+///
+/// Threads share the work by rows, each with a gradient of all weights that are added up in the end. Where there are more
+/// weights than there is input and output (the last stage with few images), they share the weights' gradient by output
+/// channels instead, from input and upstream gradient made once for all.
 pub(crate) fn backward(
     g: &Geometry,
     images: usize,
@@ -142,10 +182,57 @@ pub(crate) fn backward(
     upstream: Upstream,
     target: Option<Target>,
 ) -> (Vec<f32>, Vec<GradientSums>) {
+    let (input, output) = g.floats();
+    if images * (input + output) > 2 * g.weights() {
+        return by_rows(g, images, source, upstream, target, true);
+    }
+    let (mut x_buffer, mut dz_buffer) = (Buffer::default(), Buffer::default());
+    let x = source.whole(g.channels.0, &mut x_buffer);
+    let dz = upstream.whole(g.channels.1, &mut dz_buffer);
+    let dw = by_output_channels(g, images, x, dz);
+    if target.is_none() {
+        return (dw, Vec::new());
+    }
+    let upstream = Upstream { gradient: dz, norm: None };
+    (dw, by_rows(g, images, Source::Plain(x), upstream, target, false).1)
+}
+
+/// The weights' gradient (out, in, k, k), a few output channels at a time.
+fn by_output_channels(g: &Geometry, images: usize, x: &[f32], dz: &[f32]) -> Vec<f32> {
+    let (c_in, taps) = (g.channels.0, g.kernel * g.kernel);
+    let pairs = g.pairs(0..g.output().0, 0);
+    let mut dw = vec![0.0; g.weights()];
+    dw.par_chunks_mut(OUTPUT_CHANNELS * c_in * taps).enumerate().for_each(|(part, dw)| {
+        let (first, count) = (part * OUTPUT_CHANNELS, dw.len() / (c_in * taps));
+        let rows = |offsets| Rows { offsets, images, image_stride: g.floats() };
+        let dz = &dz[first..];
+        if taps == 1 {
+            return outer(x, dz, dw, (c_in, count), rows(&pairs[0]));
+        }
+        let mut of_tap = Buffer::new(c_in * count);
+        for (tap, pairs) in pairs.iter().enumerate() {
+            of_tap.fill(0.0);
+            outer(x, dz, &mut of_tap, (c_in, count), rows(pairs));
+            dw[tap..].iter_mut().step_by(taps).zip(&*of_tap).for_each(|(dw, x)| *dw = *x);
+        }
+    });
+    dw
+}
+
+/// The passes of [`backward`] with the rows dealt out to the threads; the weights' gradient only if asked for.
+fn by_rows(
+    g: &Geometry,
+    images: usize,
+    source: Source,
+    upstream: Upstream,
+    target: Option<Target>,
+    weight_gradient: bool,
+) -> (Vec<f32>, Vec<GradientSums>) {
     let (floats, row) = (g.floats(), row_floats(g));
     let tiling = tiling(g, images);
     let bands: Vec<Band> = tiling.bands.iter().map(|rows| Band::new(g, rows, target.is_some())).collect();
-    let start = || (Buffer::zeros(g.weights()), Buffer::default(), Buffer::default());
+    let sums_of_thread = if weight_gradient { g.weights() } else { 0 };
+    let start = || (Buffer::zeros(sums_of_thread), Buffer::default(), Buffer::default());
     let mut nothing = Vec::new();
     let (weights, gradient, accumulate, behind) = match target {
         Some(t) => (Some(t.weights), t.gradient, t.accumulate, t.behind),
@@ -159,6 +246,7 @@ pub(crate) fn backward(
         let x = source.part(span(images, &band.input, floats.0, row.0), x_buffer);
         let dz = upstream.part(span(images, &band.output, floats.1, row.1), dz_buffer);
         let own = &dz[(tiling.bands[tile.band].start - band.output.start) * row.1..];
+        // None of them where the weights' gradient is not asked for: `dw` is empty then.
         for (pairs, dw) in band.pairs.iter().zip(dw.chunks_mut(g.channels.0 * g.channels.1)) {
             outer(x, own, dw, g.channels, Rows { offsets: pairs, images: images.len(), image_stride: floats });
         }
@@ -184,7 +272,8 @@ pub(crate) fn backward(
     let mut all: Vec<GradientSums> =
         behind.iter().flat_map(|b| *b).map(|_| GradientSums::empty(g.channels.0)).collect();
     sums.iter().for_each(|tile| all.iter_mut().zip(tile).for_each(|(a, t)| a.merge(t)));
-    (reduce(g, &states.into_iter().map(|s| s.0).collect::<Vec<_>>()), all)
+    let parts: Vec<_> = states.into_iter().map(|s| s.0).collect();
+    (if weight_gradient { reduce(g, &parts) } else { Vec::new() }, all)
 }
 
 /// The index lists of one band of output rows.

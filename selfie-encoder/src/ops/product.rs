@@ -16,8 +16,8 @@ use super::buffers::Buffer;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows of a panel that a thread packs at a time.
-const PACK_ROWS: usize = 128;
+/// Floats of one output channel that are packed together: the lines they go to stay in the first cache.
+const PACK_FLOATS: usize = 72;
 
 /// One contiguous piece of the inner product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,28 +41,55 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs the matrix whose entry (row, column) is `values[start(row) + column · stride]`.
-    pub(crate) fn new(
-        k: usize,
-        n: usize,
-        values: &[f32],
-        stride: usize,
-        start: impl Fn(usize) -> usize + Sync,
-    ) -> Self {
-        let (lanes, width) = panel_shape();
-        let mut data = Buffer::new(k * n.next_multiple_of(lanes));
-        for (panel, block) in data.chunks_mut(k * width).enumerate() {
-            let (first, columns) = (panel * width, block.len() / k);
-            block.par_chunks_mut(PACK_ROWS * columns).enumerate().for_each(|(part, block)| {
-                for (row, line) in block.chunks_exact_mut(columns).enumerate() {
-                    let values = values[start(part * PACK_ROWS + row) + first * stride..].iter().step_by(stride);
-                    let (inside, padding) = line.split_at_mut(columns.min(n - first));
-                    inside.iter_mut().zip(values).for_each(|(x, v)| *x = *v);
-                    padding.fill(0.0);
+    /// The matrix of a forward pass, from weights (n, c, taps): row `tap · c + channel` meets column n.
+    pub(crate) fn forward(weights: &[f32], (n, c, taps): (usize, usize, usize)) -> Self {
+        let channels = (PACK_FLOATS / taps).max(1);
+        Self::new(taps * c, n, |first, columns, width, panel| {
+            for from in (0..c).step_by(channels) {
+                let to = (from + channels).min(c);
+                for column in 0..columns {
+                    let values = &weights[((first + column) * c + from) * taps..((first + column) * c + to) * taps];
+                    for (channel, values) in (from..to).zip(values.chunks_exact(taps)) {
+                        for (tap, value) in values.iter().enumerate() {
+                            panel[(tap * c + channel) * width + column] = *value;
+                        }
+                    }
                 }
-            });
-        }
-        Self { k, n, lanes, width, data }
+            }
+        })
+    }
+
+    /// The matrix of an input gradient, from weights (c, n, taps): row `tap · c + channel` meets column n.
+    pub(crate) fn backward(weights: &[f32], (c, n, taps): (usize, usize, usize)) -> Self {
+        Self::new(taps * c, n, |first, columns, width, panel| {
+            for channel in 0..c {
+                let values = &weights[(channel * n + first) * taps..][..columns * taps];
+                if taps == 1 {
+                    panel[channel * width..][..columns].copy_from_slice(values);
+                    continue;
+                }
+                for (column, values) in values.chunks_exact(taps).enumerate() {
+                    for (tap, value) in values.iter().enumerate() {
+                        panel[(tap * c + channel) * width + column] = *value;
+                    }
+                }
+            }
+        })
+    }
+
+    /// A matrix (k, n) whose panels `fill(first column, columns, floats in a row, panel)` writes.
+    fn new(k: usize, n: usize, fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync) -> Self {
+        let (lanes, full) = panel_shape();
+        let mut data = Buffer::new(k * n.next_multiple_of(lanes));
+        data.par_chunks_mut(k * full).enumerate().for_each(|(index, panel)| {
+            let (first, width) = (index * full, panel.len() / k);
+            let columns = width.min(n - first);
+            if columns < width {
+                panel.chunks_exact_mut(width).for_each(|row| row[columns..].fill(0.0));
+            }
+            fill(first, columns, width, panel);
+        });
+        Self { k, n, lanes, width: full, data }
     }
 }
 
