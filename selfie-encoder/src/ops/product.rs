@@ -19,6 +19,9 @@ use rayon::prelude::*;
 /// Floats of one output channel that are packed together: the lines they go to stay in the first cache.
 const PACK_FLOATS: usize = 72;
 
+/// Rows of a panel that are asked for ahead of their use: a panel is longer than the first cache.
+pub(super) const PREFETCH_ROWS: usize = 8;
+
 /// One contiguous piece of the inner product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -234,6 +237,7 @@ impl Job<'_> {
                     let mut w = [simd.splat_f32s(0.0); V];
                     for v in 0..V {
                         w[v] = weights.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                        prefetch(weights.wrapping_add((PREFETCH_ROWS * V + v) * lanes));
                     }
                     for r in 0..R {
                         let x = simd.splat_f32s(*inputs[r].add(k));
@@ -253,6 +257,18 @@ impl Job<'_> {
             store::<S, V>(simd, out, &done[r], self.accumulate);
         }
     }
+}
+
+/// Asks for a place in memory ahead of its use; any address will do, nothing is read.
+#[inline(always)]
+pub(super) fn prefetch(ahead: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint without effect on memory, whatever the address; SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(ahead.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = ahead;
 }
 
 /// Writes, or adds, `out.len()` floats of a row of V vectors.
