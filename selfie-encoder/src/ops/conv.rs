@@ -4,6 +4,9 @@
 //! `relu(norm(z))` is made for one tile at a time and never stored, and likewise the upstream gradient behind a norm
 //! ([`Upstream`]). So a layer reads its input once and writes its output once, and a training step keeps one map a
 //! convolution. Weights are (out, in, k, k) as torchvision stores them; maps are (image, row, column, channel).
+//!
+//! Measured on two cores (Intel, AVX-512), 256 patches at width 64, forward and backward through autograd: 4.6 times as
+//! fast as Candle's (3x3/2 on 8x8) to 9.4 times (3x3 on 8x8, 184 GFLOP/s); `cargo xtask bench kernels`.
 
 use super::buffers::Buffer;
 use super::norm::{GradientSums, InputGradient, Moments, Norm};

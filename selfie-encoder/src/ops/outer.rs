@@ -6,7 +6,8 @@
 //! two apart would fight for the same few places of the first cache. Rows are pairs of offsets, one list per kernel
 //! tap.
 //!
-//! Layout: both operands (rows, channels); the gradient (out_channels, in_channels), row-major.
+//! Layout: both operands (rows, channels); the gradient (out_channels, in_channels), row-major. Measured together with
+//! [`super::product`].
 
 // Tiles are indexed by constants once unrolled; iterators over them would live in memory.
 #![allow(clippy::needless_range_loop)]

@@ -8,6 +8,10 @@
 //!
 //! Layout: activations (rows, channels); weights as panels of (k, V·lanes). Vectors are chosen at run time through
 //! `pulp` (AVX-512, AVX2, NEON, scalar).
+//!
+//! Measured: [`super::conv`] has the rates. A panel comes from the second cache, and a profile showed its loads as the
+//! one place where the loop waits; panels prefetched and the blocks of [`super::outer`] halved gave 17 % more images/s in
+//! 224-pixel fine-tuning, 10 % at width 64 and 3 % at width 16 (means of two runs, on a machine that moves by as much).
 
 // Tiles are indexed by constants once unrolled; iterators over them would live in memory.
 #![allow(clippy::needless_range_loop)]
