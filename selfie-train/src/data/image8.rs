@@ -95,7 +95,7 @@ impl Image8 {
                 Ok(Self { channels, pixels: pixels.iter().map(luma).collect(), ..self })
             }
             (1, 3) => Ok(Self { channels, pixels: self.pixels.iter().flat_map(|&v| [v; 3]).collect(), ..self }),
-            (from, to) => Err(format!("it has {from} channels, expected {to}")),
+            (from, to) => Err(format!("it has {from} channels, expected {to} (encoder.in_channels)")),
         }
     }
 

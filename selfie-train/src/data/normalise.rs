@@ -9,8 +9,8 @@ use super::image8::Image8;
 /// ```
 /// use selfie_train::{Image8, Normalise};
 /// let image = Image8::new(1, 1, vec![0, 51, 255])?;
-/// let mut floats = [0f32; 3];
-/// Normalise::new(&[0.5; 3], &[0.5; 3])?.apply(&image, &mut floats);
+/// let mut floats = Vec::new();
+/// Normalise::new(&[0.5; 3], &[0.5; 3])?.append(&image, &mut floats);
 /// assert_eq!(floats, [-1.0, -0.6, 1.0]);
 /// # Ok::<(), selfie_train::DataError>(())
 /// ```
@@ -54,27 +54,19 @@ impl Normalise {
         &self.std
     }
 
-    /// Writes the floats of `image`, (C, H, W).
+    /// Appends the floats of `image` to `floats`, (C, H, W). Room that is reserved is not cleared first.
     ///
     /// # Panics
-    /// If the image has another number of channels, or `floats` is not C * H * W long.
-    pub fn apply(&self, image: &Image8, floats: &mut [f32]) {
+    /// If the image has another number of channels.
+    pub fn append(&self, image: &Image8, floats: &mut Vec<f32>) {
         assert_eq!(image.channels(), self.channels(), "one mean per channel");
-        assert_eq!(floats.len(), image.pixels().len(), "one float per byte");
-        let planes = floats.chunks_exact_mut(floats.len() / self.channels());
-        if let [reds, greens, blues] = &*self.tables {
-            let [red, green, blue] = planes.collect::<Vec<_>>().try_into().unwrap_or_default();
-            let (pixels, _) = image.pixels().as_chunks::<3>();
-            for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(pixels) {
-                *r = reds[usize::from(pixel[0])];
-                *g = greens[usize::from(pixel[1])];
-                *b = blues[usize::from(pixel[2])];
-            }
-            return;
-        }
-        for (c, (plane, table)) in planes.zip(&self.tables).enumerate() {
-            for (to, byte) in plane.iter_mut().zip(image.pixels()[c..].iter().step_by(self.channels())) {
-                *to = table[usize::from(*byte)];
+        for (c, table) in self.tables.iter().enumerate() {
+            if self.channels() == 3 {
+                let (pixels, _) = image.pixels().as_chunks::<3>();
+                floats.extend(pixels.iter().map(|pixel| table[usize::from(pixel[c])]));
+            } else {
+                let plane = image.pixels()[c..].iter().step_by(self.channels());
+                floats.extend(plane.map(|byte| table[usize::from(*byte)]));
             }
         }
     }
@@ -166,9 +158,9 @@ mod tests {
     #[test]
     fn floats_are_planar() {
         let image = Image8::new(2, 1, vec![0, 255, 0, 255, 0, 0]).unwrap();
-        let mut floats = [9.0; 6];
+        let mut floats = Vec::new();
         let normalise = Normalise::new(&[0.0, 0.5, 0.0], &[1.0, 0.25, 2.0]).unwrap();
-        normalise.apply(&image, &mut floats);
+        normalise.append(&image, &mut floats);
         assert_eq!(floats, [0.0, 1.0, 2.0, -2.0, 0.0, 0.0]); // (C, H, W)
     }
 
@@ -178,8 +170,9 @@ mod tests {
             let image = Image8::new(2, 1, (0..2 * channels as u8).collect()).unwrap();
             let means: Vec<f32> = (0..channels).map(|c| c as f32).collect();
             let normalise = Normalise::new(&means, &vec![1.0; channels]).unwrap();
-            let mut floats = vec![9.0; 2 * channels];
-            normalise.apply(&image, &mut floats);
+            let mut floats = Vec::new();
+            normalise.append(&image, &mut floats);
+            assert_eq!(floats.len(), 2 * channels);
             for c in 0..channels {
                 let expected = [c, channels + c].map(|byte| byte as f32 / 255.0 - c as f32);
                 assert_eq!(floats[2 * c..2 * c + 2], expected);

@@ -1,7 +1,7 @@
 //! Cutting and resizing of 8-bit images.
 //!
 //! Resizing is antialiased bilinear as in Pillow, by `fast_image_resize`. It rounds to bytes between its two passes as
-//! Pillow does but takes the vertical pass first, so single values may differ by one.
+//! Pillow does; where it takes the vertical pass first single values may differ by one.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U8, U8x2, U8x3, U8x4};
@@ -20,8 +20,16 @@ pub(super) struct Area {
 }
 
 /// Resizes `area` to `size` x `size`; pixels outside of the area have no influence.
+///
+/// The crate takes the vertical pass first. Where the image grows that makes more rows for the other pass, which costs five
+/// times as much, so here the horizontal one goes first, as in Pillow.
 pub(super) fn resize_area(image: &Image8, area: Area, size: usize) -> DataResult<Image8> {
-    resize(image, area, bilinear(), size)
+    if area.height >= size {
+        return resize(image, area, bilinear(), (size, size));
+    }
+    let wide = resize(image, area, bilinear(), (size, area.height))?;
+    let whole = Area { left: 0, top: 0, width: size, height: area.height };
+    resize(&wide, whole, bilinear(), (size, size))
 }
 
 /// Resizes so that the short side becomes `side`, then cuts `size` x `size` pixels, at most `side`, from the centre.
@@ -44,7 +52,7 @@ pub(super) fn centre(image: &Image8, side: usize, size: usize) -> DataResult<Ima
     };
     let ((left, box_width), (top, box_height)) = (span(width), span(height));
     let whole = Area { left: 0, top: 0, width, height };
-    resize(image, whole, bilinear().crop(left, top, box_width, box_height), size)
+    resize(image, whole, bilinear().crop(left, top, box_width, box_height), (size, size))
 }
 
 /// Cuts a window of the image's own size out of the image padded by `pad` pixels of reflection on each side; `left` and
@@ -74,27 +82,27 @@ fn bilinear() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false)
 }
 
-/// Resizes `area`, or the box of the `options` inside it, to `size` x `size`. More than four channels go one by one.
-fn resize(image: &Image8, area: Area, options: ResizeOptions, size: usize) -> DataResult<Image8> {
-    let mut pixels = vec![0; size * size * image.channels()];
+/// Resizes `area`, or the box of the `options` inside it, to `width` x `height`. More than four channels go one by one.
+fn resize(image: &Image8, area: Area, options: ResizeOptions, (width, height): (usize, usize)) -> DataResult<Image8> {
+    let mut pixels = vec![0; width * height * image.channels()];
     match image.channels() {
-        1 => resize_typed::<U8>(image, area, options, size, &mut pixels)?,
-        2 => resize_typed::<U8x2>(image, area, options, size, &mut pixels)?,
-        3 => resize_typed::<U8x3>(image, area, options, size, &mut pixels)?,
-        4 => resize_typed::<U8x4>(image, area, options, size, &mut pixels)?,
+        1 => resize_typed::<U8>(image, area, options, (width, height), &mut pixels)?,
+        2 => resize_typed::<U8x2>(image, area, options, (width, height), &mut pixels)?,
+        3 => resize_typed::<U8x3>(image, area, options, (width, height), &mut pixels)?,
+        4 => resize_typed::<U8x4>(image, area, options, (width, height), &mut pixels)?,
         channels => {
-            let mut resized = vec![0; size * size];
+            let mut resized = vec![0; width * height];
             for c in 0..channels {
                 let plane = image.pixels().iter().skip(c).step_by(channels).copied().collect();
                 let plane = Image8::new(image.width(), image.height(), plane)?;
-                resize_typed::<U8>(&plane, area, options, size, &mut resized)?;
+                resize_typed::<U8>(&plane, area, options, (width, height), &mut resized)?;
                 for (to, from) in pixels[c..].iter_mut().step_by(channels).zip(&resized) {
                     *to = *from;
                 }
             }
         }
     }
-    Image8::new(size, size, pixels)
+    Image8::new(width, height, pixels)
 }
 
 /// [`resize`] of pixels of one type, named in one place only because each type compiles all of the resizing code.
@@ -102,7 +110,7 @@ fn resize_typed<P: InnerPixel + PixelTrait>(
     image: &Image8,
     area: Area,
     options: ResizeOptions,
-    size: usize,
+    (to_width, to_height): (usize, usize),
     pixels: &mut [u8],
 ) -> DataResult<()> {
     let to_u32 = |v: usize| u32::try_from(v).map_err(failed);
@@ -110,8 +118,7 @@ fn resize_typed<P: InnerPixel + PixelTrait>(
     let whole = TypedImageRef::<P>::from_buffer(width, height, image.pixels()).map_err(failed)?;
     let [left, top, width, height] = [area.left, area.top, area.width, area.height].map(|v| v as u32);
     let from = TypedCroppedImage::new(whole, left, top, width, height).map_err(failed)?;
-    let side = to_u32(size)?;
-    let mut to = TypedImage::<P>::from_buffer(side, side, pixels).map_err(failed)?;
+    let mut to = TypedImage::<P>::from_buffer(to_u32(to_width)?, to_u32(to_height)?, pixels).map_err(failed)?;
     Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)
 }
 

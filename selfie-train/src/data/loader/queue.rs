@@ -160,9 +160,9 @@ impl Queue {
         let Plan { dataset, transform, normalise, .. } = &self.plan;
         let images = images.into_iter().flatten().collect::<DataResult<Vec<_>>>()?;
         let length = transform.size() * transform.size() * normalise.channels();
-        let mut floats = vec![0.0; images.len() * length];
-        for ((_, image), to) in images.iter().zip(floats.chunks_exact_mut(length)) {
-            normalise.apply(image, to); // (C, H, W)
+        let mut floats = Vec::with_capacity(images.len() * length);
+        for (_, image) in &images {
+            normalise.append(image, &mut floats); // (C, H, W)
         }
         Ok(Filled {
             floats,
