@@ -10,7 +10,7 @@ use crate::config::{Block, EncoderConfig, Stem};
 use crate::fused;
 use crate::layers::{BatchNorm, Conv, Mode};
 use crate::{Error, Result, ops};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 
 /// Images or patches (B, C, H, W) to embeddings (B, D).
@@ -122,6 +122,32 @@ impl Trunk {
 
     /// The same by single ops: any device and type, both kinds of block.
     pub(crate) fn forward_by_ops(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.watched(x, mode, |_, x| Ok(x))
+    }
+
+    /// The largest absolute value in the output of the stem and of every block, with the layer's name, in the order of the
+    /// forward pass; NaN where there is one. To find out where a loss that is not finite comes from.
+    ///
+    /// # Errors
+    /// As [`Trunk::forward`].
+    pub fn activations(&self, x: &Tensor, mode: Mode) -> Result<Vec<(String, f32)>> {
+        let mut found = Vec::new();
+        self.watched(x, mode, |layer, x| {
+            let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let larger = |most: f32, v: &f32| if v.is_nan() || v.abs() > most { v.abs() } else { most };
+            found.push((layer, values.iter().fold(0.0, larger)));
+            Ok(x.detach()) // nothing is kept for a backward pass
+        })?;
+        Ok(found)
+    }
+
+    /// The forward pass by single ops; `watch` is handed the output of each layer with its name, and gives it back.
+    fn watched(
+        &self,
+        x: &Tensor,
+        mode: Mode,
+        mut watch: impl FnMut(String, Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let mut x = self.stem.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?; // (B, H, W, width)
         if let Some(norm) = &self.stem_norm {
             x = norm.forward(&x, mode, true)?;
@@ -129,8 +155,11 @@ impl Trunk {
         if self.pools() {
             x = ops::max_pool(&x)?; // (B, H/4, W/4, width)
         }
-        for block in self.blocks() {
-            x = block.forward(&x, mode)?;
+        x = watch("stem".to_owned(), x)?;
+        for (s, stage) in self.stages.iter().enumerate() {
+            for (b, block) in stage.iter().enumerate() {
+                x = watch(format!("layer{}.{b}", s + 1), block.forward(&x, mode)?)?;
+            }
         }
         if let Some(norm) = &self.final_norm {
             x = norm.forward(&x, mode, true)?;

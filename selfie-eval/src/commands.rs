@@ -11,7 +11,9 @@ mod options;
 mod pools;
 mod pretrain;
 mod pretrain_imagenet;
+mod report;
 mod result_file;
+mod runs;
 mod screen;
 mod settings;
 
@@ -34,6 +36,8 @@ enum Command {
     Finetune(finetune::Options),
     MaskedEval(masked_eval::Options),
     LinearEval(linear_eval::Options),
+    Runs(runs::Options),
+    Report(report::Options),
     Bench(bench::Options),
 }
 
@@ -46,6 +50,8 @@ impl Cli {
             Command::Finetune(options) => finetune::run(options, interrupt),
             Command::MaskedEval(options) => masked_eval::run(options),
             Command::LinearEval(options) => linear_eval::run(options),
+            Command::Runs(options) => runs::run(options),
+            Command::Report(options) => report::run(options),
             Command::Bench(options) => bench::run(options),
         }
     }

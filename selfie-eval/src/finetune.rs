@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, Device};
 use selfie_encoder::{Mode, ResNet};
 use selfie_train::{
-    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, StopFlag, TrainReport,
+    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag, TrainReport,
     TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
 };
 use serde_json::{Value, json};
@@ -41,6 +41,8 @@ pub struct Finetune {
     store: ParamStore,
     task: Classification,
     state: TrainState,
+    /// Held from before a resumed run's state is read.
+    lock: Option<RunLock>,
     device: Device,
 }
 
@@ -88,6 +90,7 @@ impl Finetune {
             data,
             transfer,
             store,
+            lock: None,
         })
     }
 
@@ -115,12 +118,13 @@ impl Finetune {
         self.store.num_parameters()
     }
 
-    /// Goes back to the state that the fine-tuning in `run` stopped in.
+    /// Goes back to the state that the fine-tuning in `run` stopped in, or to that of `step`.
     ///
     /// # Errors
     /// Where it began with other settings or data, or its checkpoint is damaged.
-    pub fn restore(&mut self, run: &RunDir) -> Result<()> {
-        let checkpoint = run.read_checkpoint(None)?;
+    pub fn restore(&mut self, run: &RunDir, step: Option<u64>) -> Result<()> {
+        self.lock = Some(run.lock()?);
+        let checkpoint = run.read_checkpoint(step)?;
         checkpoint.check_same_run(&self.recipe()?, self.data.train.len())?;
         self.state = TrainState::restore(&checkpoint, &self.plan, &self.store)?;
         Ok(())
@@ -131,6 +135,9 @@ impl Finetune {
     /// # Errors
     /// `Interrupted` after a request to stop, with the state saved where there is a directory; else whatever failed.
     pub fn train(&mut self, session: &Session) -> Result<TrainReport> {
+        if let (None, Some(run_dir)) = (&self.lock, session.run_dir) {
+            self.lock = Some(run_dir.lock()?);
+        }
         let batches = LoaderConfig {
             batch_size: self.plan.run.batch_size,
             workers: self.config.data.workers,
@@ -151,6 +158,7 @@ impl Finetune {
             plan: &self.plan,
             epoch_images: self.data.train.len(),
             held_out: None,
+            knn: None,
             run_dir: session.run_dir,
             recipe: self.recipe()?,
             quiet: session.quiet,

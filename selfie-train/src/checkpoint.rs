@@ -1,19 +1,22 @@
 //! The complete state of a run in one file: weights, running statistics, optimiser, step, place in the data, settings.
 //!
-//! One safetensors file: `model.NAME`, `optim.MOMENT.NAME`, and a [`Record`] as sorted JSON. Masks, dropout and augmentation are functions of (seed, step) and of the
+//! One safetensors file: `model.NAME`, `optim.MOMENT.NAME`, `ema.NAME` where the run keeps an average, and a [`Record`] as sorted JSON. Masks, dropout and augmentation are functions of (seed, step) and of the
 //! place in the data, so the step and the place are all the state that random numbers have. No clock, no thread count
 //! and no path of the machine enters it: the same run is the same bytes.
 
-use std::collections::BTreeMap;
+mod snapshot;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::recipe_changes;
+use crate::ema::Ema;
 use crate::error::{Error, Result};
 use crate::optim::Optimizer;
-use crate::store::{ParamStore, Weights, write_tensors};
+use crate::store::{ParamStore, Weights};
+pub(crate) use snapshot::Snapshot;
 
 /// What the file says it is.
 const FORMAT: &str = "selfie checkpoint";
@@ -28,6 +31,8 @@ pub struct Record {
     pub step: u64,
     /// Updates of the weights done; Adam's correction counts them.
     pub updates: u64,
+    /// Updates left out because a loss or a gradient was not finite.
+    pub skipped: u64,
     /// Images drawn from the training data so far; the next batch begins here.
     pub position: u64,
     /// Training images; another number means other data.
@@ -54,6 +59,7 @@ pub struct Checkpoint {
     record: Record,
     weights: Weights,
     optimizer: Weights,
+    average: Weights,
 }
 
 impl Checkpoint {
@@ -61,14 +67,14 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be written.
-    pub fn write(path: &Path, store: &ParamStore, optimizer: &Optimizer, record: &Record) -> Result<()> {
-        let model = store.tensors().into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor));
-        let moments = optimizer.state()?.into_iter().map(|(name, tensor)| (format!("optim.{name}"), tensor));
-        let tensors: BTreeMap<_, _> = model.chain(moments).collect();
-        let mut metadata = serde_json::to_value(record).map_err(|error| wrong(path, error))?;
-        metadata["format"] = FORMAT.into();
-        metadata["version"] = VERSION.into();
-        write_tensors(path, &tensors, metadata)
+    pub fn write(
+        path: &Path,
+        store: &ParamStore,
+        optimizer: &Optimizer,
+        ema: Option<&Ema>,
+        record: &Record,
+    ) -> Result<()> {
+        Snapshot::take(store, optimizer, ema, record)?.write(path)
     }
 
     /// Reads and checks a checkpoint.
@@ -84,16 +90,18 @@ impl Checkpoint {
             return Err(wrong(path, format!("checkpoint version {}, expected {VERSION}", metadata["version"])));
         }
         let record = record(metadata).map_err(|error| wrong(path, format!("its record: {error}")))?;
-        Ok(Self { path: path.to_path_buf(), record, weights: all.below("model"), optimizer: all.below("optim") })
+        let [weights, optimizer, average] = ["model", "optim", "ema"].map(|part| all.below(part));
+        Ok(Self { path: path.to_path_buf(), record, weights, optimizer, average })
     }
 
-    /// Copies weights, statistics and moments into a model and its optimiser.
+    /// Copies weights, statistics, moments and averages into a model, its optimiser and its average.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] names the first tensor that is missing or has another shape.
-    pub fn restore(&self, store: &ParamStore, optimizer: &mut Optimizer) -> Result<()> {
+    pub fn restore(&self, store: &ParamStore, optimizer: &mut Optimizer, ema: Option<&mut Ema>) -> Result<()> {
         store.load(&self.weights).map_err(as_checkpoint)?;
-        optimizer.load_state(&self.optimizer, self.record.updates).map_err(as_checkpoint)
+        optimizer.load_state(&self.optimizer, self.record.updates).map_err(as_checkpoint)?;
+        ema.map_or(Ok(()), |ema| ema.load(&self.average)).map_err(as_checkpoint)
     }
 
     /// Whether a run with `recipe` and `train_images` is the one that this is a state of: it goes on with the settings and
@@ -128,10 +136,16 @@ impl Checkpoint {
         &self.record
     }
 
-    /// Weights and running statistics under the model's own names.
+    /// Weights and running statistics under the model's own names, as they are trained.
     #[must_use]
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// The same as they are used: their moving average where the run keeps one.
+    #[must_use]
+    pub fn best_weights(&self) -> &Weights {
+        if self.average.iter().next().is_some() { &self.average } else { &self.weights }
     }
 }
 

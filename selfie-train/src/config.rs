@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use finetune::FinetuneConfig;
 pub use recipe::recipe_changes;
 pub use resolve::Override;
-pub use sections::{OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
+pub use sections::{OnNonfinite, OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
 
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
@@ -126,6 +126,7 @@ impl RunConfig {
             eval_every: 0,
             checkpoint_every: 0,
             eval_masks: 1,
+            ema_decay: 0.0,
             ..self.run.clone()
         };
         let optim = OptimConfig { lr: tune.lr, weight_decay: tune.weight_decay, ..OptimConfig::default() };

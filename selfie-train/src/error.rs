@@ -66,6 +66,26 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("{0}")]
     Tensor(#[from] candle_core::Error),
+    /// A checkpoint could not be written; the one before it is intact.
+    #[error("the state of step {step} cannot be saved: {source}; {}", last_good(*last))]
+    NotSaved {
+        /// Steps done.
+        step: u64,
+        /// The step of the last checkpoint that was written.
+        last: Option<u64>,
+        /// What failed.
+        source: Box<Error>,
+    },
+    /// A loss or a gradient is no number; the weights are as they were before.
+    #[error("step {step}: {what}; {}", last_good(*last))]
+    NotFinite {
+        /// The step whose update was not made, counted from 1.
+        step: u64,
+        /// What is not finite, on which images, and where the largest activations are.
+        what: String,
+        /// The step of the last checkpoint.
+        last: Option<u64>,
+    },
     /// The run was asked to stop, and did after saving its state.
     #[error("stopped after step {step}{}", saved(checkpoint.as_deref()))]
     Interrupted {
@@ -129,6 +149,14 @@ fn is_data_config(error: &DataError) -> bool {
             | D::NoLabels { .. }
             | D::Config { .. }
     )
+}
+
+/// "the last good checkpoint is of step 100".
+fn last_good(last: Option<u64>) -> String {
+    match last {
+        Some(step) => format!("the last good checkpoint is of step {step}"),
+        None => "there is no checkpoint yet".to_owned(),
+    }
 }
 
 /// ", state saved in PATH", or nothing.

@@ -5,13 +5,16 @@ mod clock;
 mod config;
 mod data;
 mod device;
+mod ema;
 mod environment;
 mod error;
 mod files;
 mod gradients;
+mod memory;
 mod metrics;
 mod model;
 mod optim;
+mod picture;
 mod pretrain;
 mod pretrained;
 mod probe;
@@ -20,28 +23,32 @@ mod schedule;
 mod seed;
 mod store;
 mod task;
+mod tensorboard;
 mod trainer;
 
 pub use checkpoint::{Best, Checkpoint, Record};
 pub use config::{
-    FinetuneConfig, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig, ScheduleName,
-    recipe_changes,
+    FinetuneConfig, OnNonfinite, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig,
+    ScheduleName, recipe_changes,
 };
 pub use data::{
     Augment, Batch, Colours, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig,
     Normalise, Split, Transform, channel_stats, label_subset,
 };
 pub use device::{DeviceChoice, describe_device};
+pub use ema::Ema;
 pub use environment::environment;
 pub use error::{Error, Result};
 pub use gradients::{Gradients, clip_factor};
-pub use metrics::{HeldOutMetrics, StepMetrics, peak_rss_mb, read_metrics};
+pub use memory::{MemoryEstimate, available_memory};
+pub use metrics::{HeldOutMetrics, StepMetrics, feature_std, peak_rss_mb, read_metrics};
 pub use model::{Mode, Output, Puzzle, SelfieModel};
 pub use optim::Optimizer;
+pub use picture::{Canvas, Riddle, draw_all, encode_jpeg, encode_png};
 pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, default_run_path, pretrain};
 pub use pretrained::{Pretrained, load_run, normalise_of};
-pub use probe::{EvalSet, Evaluation, evaluate};
-pub use run_dir::RunDir;
+pub use probe::{EvalSet, Evaluation, KnnProbe, KnnResult, directions, evaluate};
+pub use run_dir::{RunDir, RunLock};
 pub use schedule::{learning_rate, warmup_steps};
 pub use seed::{Purpose, derive, stream};
 pub use store::{LoadReport, ParamStore, Parameter, Weights, write_tensors};

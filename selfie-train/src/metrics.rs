@@ -4,11 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Tensor};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::files::replace_with;
+use crate::probe::{Evaluation, KnnResult};
 
 /// What is measured every `log_every` steps. Means are over the steps since the last line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +31,10 @@ pub struct StepMetrics {
     pub lr: f64,
     /// The norm of the last step's gradient, before clipping.
     pub grad_norm: f64,
+    /// How far apart the features of the last batch are, see [`feature_std`]; null where the task tells none.
+    pub feature_std: Option<f64>,
+    /// Updates left out so far because a loss or a gradient was not finite.
+    pub skipped: u64,
     /// Speed.
     pub images_per_second: f64,
     /// Share of the time that the loop waited for images.
@@ -52,6 +58,44 @@ pub struct HeldOutMetrics {
     pub held_out_images: usize,
     /// The accuracy of guessing.
     pub chance: f64,
+    /// Accuracy of the kNN probe, a quick look and no result: few images, compared in feature space. None without labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn_probe_accuracy: Option<f64>,
+    /// What guessing would score there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn_probe_chance: Option<f64>,
+}
+
+impl HeldOutMetrics {
+    pub(crate) fn new(step: u64, found: &Evaluation, knn: Option<&KnnResult>) -> Self {
+        Self {
+            step,
+            held_out_loss: found.loss,
+            held_out_accuracy: found.accuracy,
+            held_out_standard_error: found.standard_error,
+            held_out_images: found.images,
+            chance: found.chance,
+            knn_probe_accuracy: knn.map(|knn| knn.accuracy),
+            knn_probe_chance: knn.map(|knn| knn.chance),
+        }
+    }
+}
+
+/// How far apart features are: 0 where all have collapsed to one point, 1 where their directions are spread evenly.
+///
+/// The standard deviation of each dimension over the unit-length features, its mean over the dimensions, times √D (Chen and He,
+/// "SimSiam", arXiv 2011.10566, section 4.1).
+///
+/// # Errors
+/// Where `features` is not (n, D), or the device fails.
+pub fn feature_std(features: &Tensor) -> Result<f64> {
+    let (_, dim) = features.dims2()?;
+    let features = features.detach().to_dtype(DType::F32)?;
+    let length = (features.sqr()?.sum_keepdim(1)?.sqrt()? + 1e-12)?; // (n, 1)
+    let unit = features.broadcast_div(&length)?; // (n, D)
+    let centred = unit.broadcast_sub(&unit.mean_keepdim(0)?)?; // (n, D)
+    let deviation = centred.sqr()?.mean(0)?.sqrt()?.mean_all()?.to_scalar::<f32>()?;
+    Ok(f64::from(deviation) * (dim as f64).sqrt())
 }
 
 /// The open file.
@@ -103,4 +147,21 @@ pub fn peak_rss_mb() -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn features_at_one_point_have_no_deviation_and_axes_have_much() {
+        let of = |rows: &[[f32; 2]]| {
+            let features = Tensor::from_vec(rows.concat(), (rows.len(), 2), &Device::Cpu).unwrap();
+            feature_std(&features).unwrap()
+        };
+        assert!(of(&[[3.0, 4.0], [0.3, 0.4]]) < 1e-3); // one direction, whatever the length
+        // (±1, 0) and (0, ±1): each dimension has mean 0 and deviation √½, times √2 is 1.
+        assert!((of(&[[2.0, 0.0], [-1.0, 0.0], [0.0, 5.0], [0.0, -1.0]]) - 1.0).abs() < 1e-6);
+    }
 }

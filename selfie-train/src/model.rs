@@ -101,7 +101,7 @@ impl SelfieModel {
         let Puzzle { mask: Mask { targets, context }, images: numbers, seed } = puzzle;
         let visible = gather(&h, context)?; // (B, K, D)
         let hidden = gather(&h, targets)?; // (B, M, D)
-        let pooled = self.attnpool.forward(&visible, context, targets, pooling(mode))?; // u (B, D), queries (B, M, D)
+        let pooled = self.attnpool.forward(&visible, context, targets, mode.pooling())?; // u (B, D), queries (B, M, D)
         let found = self.loss.forward(&pooled.queries, &hidden, numbers.clone(), *seed)?;
         Ok(Output {
             h,
@@ -122,11 +122,23 @@ impl SelfieModel {
     /// # Errors
     /// Where images do not fit the grid.
     pub fn embed(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let patches = self.patches(images)?; // (B N, C, P, P)
+        let h = self.encoder.forward(&patches, mode.trunk())?; // (B N, D)
+        let n = self.grid.num_patches();
+        Ok(h.reshape((patches.dim(0)? / n, n, self.encoder.embed_dim()))?) // (B, N, D)
+    }
+
+    /// What the patch network sees of images.
+    ///
+    /// # Shapes
+    /// `images` (B, C, H, W) -> (B N, C, P, P)
+    ///
+    /// # Errors
+    /// Where images do not fit the grid.
+    pub fn patches(&self, images: &Tensor) -> Result<Tensor> {
         let patches = self.grid.split(images)?; // (B, N, C, P, P)
         let (b, n, c, p, _) = patches.dims5()?;
-        let patches = patches.reshape((b * n, c, p, p))?; // (B N, C, P, P)
-        let h = self.encoder.forward(&patches, trunk(mode))?; // (B N, D)
-        Ok(h.reshape((b, n, self.encoder.embed_dim()))?) // (B, N, D)
+        Ok(patches.reshape((b * n, c, p, p))?) // (B N, C, P, P)
     }
 
     /// The patch network.
@@ -154,16 +166,20 @@ impl SelfieModel {
     }
 }
 
-fn trunk(mode: Mode) -> selfie_encoder::Mode {
-    match mode {
-        Mode::Train { .. } => selfie_encoder::Mode::Train,
-        Mode::Eval => selfie_encoder::Mode::Eval,
+impl Mode {
+    /// As the patch network has it.
+    pub(crate) fn trunk(self) -> selfie_encoder::Mode {
+        match self {
+            Self::Train { .. } => selfie_encoder::Mode::Train,
+            Self::Eval => selfie_encoder::Mode::Eval,
+        }
     }
-}
 
-fn pooling(mode: Mode) -> selfie_attnpool::Mode {
-    match mode {
-        Mode::Train { dropout } => selfie_attnpool::Mode::Train { seed: dropout },
-        Mode::Eval => selfie_attnpool::Mode::Eval,
+    /// As the pooling has it.
+    fn pooling(self) -> selfie_attnpool::Mode {
+        match self {
+            Self::Train { dropout } => selfie_attnpool::Mode::Train { seed: dropout },
+            Self::Eval => selfie_attnpool::Mode::Eval,
+        }
     }
 }

@@ -12,7 +12,7 @@ use candle_core::{DType, Tensor, Var};
 use crate::config::OptimConfig;
 use crate::error::{Error, Result};
 use crate::gradients::Gradients;
-use crate::store::{ParamStore, Weights};
+use crate::store::{HostTensor, ParamStore, Weights};
 use rule::{Rule, Update};
 
 /// An optimiser over all parameters of a store, with its state.
@@ -79,15 +79,21 @@ impl Optimizer {
         self.updates
     }
 
-    /// The state: `momentum.NAME`, or `exp_avg.NAME` and `exp_avg_sq.NAME`, for each parameter in order.
+    /// The state: `momentum_buffer.NAME`, or `exp_avg.NAME` and `exp_avg_sq.NAME`, for each parameter in order.
     ///
     /// # Errors
     /// Where the device fails.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let tensor = |(name, copy): (String, HostTensor)| Ok((name, copy.into_tensor()?));
+        self.copied_state()?.into_iter().map(tensor).collect()
+    }
+
+    /// The same in plain memory.
+    pub(crate) fn copied_state(&self) -> Result<Vec<(String, HostTensor)>> {
         let mut state = Vec::new();
         for slot in &self.slots {
             for (at, moment) in self.rule.moment_names().iter().enumerate() {
-                state.push((format!("{moment}.{}", slot.name), slot.moments.tensor(at, &slot.var)?));
+                state.push((format!("{moment}.{}", slot.name), slot.moments.copy(at, &slot.var)?));
             }
         }
         Ok(state)
@@ -124,10 +130,10 @@ impl Moments {
         Ok(Self::Tensors(zeros))
     }
 
-    fn tensor(&self, at: usize, var: &Var) -> Result<Tensor> {
+    fn copy(&self, at: usize, var: &Var) -> Result<HostTensor> {
         match self {
-            Self::Host(moments) => Ok(Tensor::from_slice(&moments[at], var.shape(), var.device())?),
-            Self::Tensors(moments) => Ok(moments[at].clone()),
+            Self::Host(moments) => Ok(HostTensor::of(var.dims(), &moments[at])),
+            Self::Tensors(moments) => HostTensor::copy(&moments[at]),
         }
     }
 

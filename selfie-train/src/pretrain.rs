@@ -15,10 +15,11 @@ use crate::data::{Dataset, Loader, LoaderConfig, Split, Transform, channel_stats
 use crate::device::DeviceChoice;
 use crate::environment::environment;
 use crate::error::{Error, Result};
+use crate::memory::{MemoryEstimate, available_memory};
 use crate::model::SelfieModel;
 use crate::pretrained::{initial_weights, normalise_of, write_encoder};
-use crate::probe::{EvalSet, Evaluation};
-use crate::run_dir::RunDir;
+use crate::probe::{EvalSet, Evaluation, KnnProbe};
+use crate::run_dir::{RunDir, RunLock};
 use crate::store::{LoadReport, ParamStore};
 use crate::task::MaskedPatches;
 use crate::trainer::{StopFlag, TrainState, Trainer};
@@ -33,6 +34,8 @@ pub struct PretrainOptions {
     pub out: PathBuf,
     /// Continue the run in `out`, whose own settings (with what may change) are then given as the configuration.
     pub resume: bool,
+    /// The step to go on from where it resumes; none is the latest checkpoint.
+    pub checkpoint: Option<u64>,
     /// Weights to start from: a run, a checkpoint or a trunk. Not with `resume`.
     pub init_from: Option<PathBuf>,
     /// Where to compute.
@@ -85,6 +88,8 @@ pub struct Pretraining {
     plan: Plan,
     recipe: Value,
     state: TrainState,
+    /// Held from before a resumed run's state is read.
+    lock: Option<RunLock>,
 }
 
 /// Pretrains as `config` says: [`Pretraining::prepare`], then [`Pretraining::run`].
@@ -107,10 +112,10 @@ impl Pretraining {
             let reason = "met together with --resume, expected one of them: a resumed run has its weights";
             return Err(Error::config("--init-from", reason));
         }
-        match options.resume {
-            true => drop(RunDir::open(&options.out)?),
-            false => RunDir::check_free(&options.out)?,
-        }
+        let lock = match options.resume {
+            true => Some(RunDir::open(&options.out)?.lock()?),
+            false => RunDir::check_free(&options.out).map(|()| None)?,
+        };
         let device = options.device.select()?;
 
         // What is held out never trains; mean and deviation become part of the settings.
@@ -122,16 +127,20 @@ impl Pretraining {
 
         let store = ParamStore::new(config.run.seed, &device);
         let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
+        if device.is_cpu() {
+            MemoryEstimate::of(&config, store.num_parameters()).check(&config, available_memory())?;
+        }
         let loaded = match &options.init_from {
-            Some(from) => Some(load_initial(from, &store)?),
+            Some(from) => Some(store.load_matching(&initial_weights(from)?)?),
             None => None,
         };
         let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
         let state = match options.resume {
-            true => stopped_state(&RunDir::open(&options.out)?, &recipe, train.len(), &plan, &store)?,
+            true => stopped_state(options, &recipe, train.len(), &plan, &store)?,
             false => TrainState::fresh(&plan, &store)?,
         };
-        Ok(Self { config, options: options.clone(), device, train, held_out, store, task, loaded, plan, recipe, state })
+        let options = options.clone();
+        Ok(Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, state, lock })
     }
 
     /// The settings, complete: with the mean and deviation that were measured.
@@ -175,22 +184,27 @@ impl Pretraining {
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop; a run to resume that does not fit; whatever fails while it trains.
     pub fn run(self) -> Result<PretrainReport> {
-        let Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, mut state } = self;
+        let Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, mut state, lock } =
+            self;
         let started = Instant::now();
 
         let run_dir = match options.resume {
             true => RunDir::open(&options.out)?,
             false => RunDir::prepare(&options.out, &environment(&device, &options.command))?,
         };
+        let _lock = lock.map_or_else(|| run_dir.lock(), Ok)?;
 
         // The loop.
         let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device)?;
+        let held_out = evaluation_set(&config, held_out)?;
+        let knn = held_out.as_ref().map(|set| KnnProbe::new(set, &train, config.run.knn_images)).transpose()?;
         let trainer = Trainer {
             task: &task,
             store: &store,
             plan: &plan,
             epoch_images: train.len(),
-            held_out: evaluation_set(&config, held_out)?,
+            held_out,
+            knn: knn.flatten(),
             run_dir: Some(&run_dir),
             recipe,
             quiet: options.quiet,
@@ -203,7 +217,8 @@ impl Pretraining {
         let report = trainer.train(&mut state, &mut loader)?;
 
         // The trunk, ready to use.
-        write_encoder(&run_dir.encoder_path(), &store, &config, state.step)?;
+        let write = || write_encoder(&run_dir.encoder_path(), &store, &config, state.step);
+        state.ema.as_ref().map_or_else(write, |ema| ema.in_place_of(&store, write))?;
         let mut files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
         files.extend(run_dir.latest_checkpoint());
         Ok(PretrainReport {
@@ -263,25 +278,17 @@ fn evaluation_set(config: &RunConfig, images: Dataset) -> Result<Option<EvalSet>
 
 /// The state that a run stopped in; its beginning where it was killed before its first checkpoint.
 fn stopped_state(
-    run_dir: &RunDir,
+    options: &PretrainOptions,
     recipe: &Value,
     images: usize,
     plan: &Plan,
     store: &ParamStore,
 ) -> Result<TrainState> {
-    if run_dir.checkpoints()?.is_empty() {
+    let run_dir = RunDir::open(&options.out)?;
+    if run_dir.checkpoints()?.is_empty() && options.checkpoint.is_none() {
         return TrainState::fresh(plan, store);
     }
-    let checkpoint = run_dir.read_checkpoint(None)?;
+    let checkpoint = run_dir.read_checkpoint(options.checkpoint)?;
     checkpoint.check_same_run(recipe, images)?;
     TrainState::restore(&checkpoint, plan, store)
-}
-
-/// Takes weights from elsewhere. Those of another shape are refused; missing ones stay as they were drawn.
-fn load_initial(from: &Path, store: &ParamStore) -> Result<LoadReport> {
-    let report = store.load_matching(&initial_weights(from)?)?;
-    match report.reshaped.is_empty() {
-        true => Ok(report),
-        false => Err(Error::Weights { path: from.to_path_buf(), reason: report.misfit().unwrap_or_default() }),
-    }
 }

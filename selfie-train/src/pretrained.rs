@@ -46,7 +46,7 @@ impl Pretrained {
             let checkpoint = run.read_checkpoint(step)?;
             return Ok(Self {
                 file: checkpoint.path().to_path_buf(),
-                encoder: checkpoint.weights().below("encoder"),
+                encoder: checkpoint.best_weights().below("encoder"),
                 encoder_config: Some(config.encoder.clone()),
                 normalise: Some((config.data.mean.clone(), config.data.std.clone())),
                 run: Some(config),
@@ -55,7 +55,7 @@ impl Pretrained {
         let weights = Weights::open(from)?;
         let metadata = weights.metadata().cloned().unwrap_or(Value::Null);
         let (encoder, described) = match is_checkpoint(&weights) {
-            true => (weights.below("model").below("encoder"), &metadata["config"]),
+            true => (whole_model(&weights).below("encoder"), &metadata["config"]),
             false => (weights, &metadata),
         };
         let numbers = |key: &str| serde_json::from_value::<Vec<f32>>(described["data"][key].clone()).ok();
@@ -77,7 +77,7 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
     let config = run.config()?;
     let store = ParamStore::new(config.run.seed, device);
     let model = SelfieModel::new(&config, store.builder())?;
-    store.load(run.read_checkpoint(step)?.weights())?;
+    store.load(run.read_checkpoint(step)?.best_weights())?;
     let task = MaskedPatches::new(model, &config)?;
     Ok((config, store, task))
 }
@@ -85,15 +85,21 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
 /// Weights for `--init-from`: of a run, a checkpoint, or a trunk; under the names of the whole model.
 pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
     if from.is_dir() {
-        return Ok(RunDir::open(from)?.read_checkpoint(None)?.weights().clone());
+        return Ok(RunDir::open(from)?.read_checkpoint(None)?.best_weights().clone());
     }
     let weights = Weights::open(from)?;
     let whole = weights.iter().any(|(name, _)| name.starts_with("encoder."));
     Ok(match (is_checkpoint(&weights), whole) {
-        (true, _) => weights.below("model"),
+        (true, _) => whole_model(&weights),
         (false, true) => weights,
         (false, false) => weights.above("encoder"),
     })
+}
+
+/// The model in a checkpoint's file: the moving average of its weights where there is one.
+fn whole_model(checkpoint: &Weights) -> Weights {
+    let average = checkpoint.below("ema");
+    if average.iter().next().is_some() { average } else { checkpoint.below("model") }
 }
 
 /// Writes the trunk of `store` with torchvision's names, and what is needed to use it.

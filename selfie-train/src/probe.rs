@@ -4,8 +4,12 @@
 //! not independent, so the standard error is that of the mean over images: the standard deviation of their own
 //! accuracies, divided by the root of their number.
 
+mod knn;
+
 use candle_core::{DType, Device};
 use serde::Serialize;
+
+pub use knn::{KnnProbe, KnnResult, directions};
 
 use crate::data::{Dataset, Loader, Normalise, Transform};
 use crate::error::Result;
@@ -31,6 +35,31 @@ pub struct EvalSet {
     pub seed: u64,
 }
 
+impl EvalSet {
+    /// The images once, in their order, as evaluation sees them.
+    ///
+    /// # Errors
+    /// Where there is no image or a setting is out of range.
+    pub fn batches(&self, device: &Device) -> Result<Loader> {
+        let transform = Transform::eval(self.image_size);
+        let (images, normalise) = (self.images.clone(), self.normalise.clone());
+        Ok(Loader::once(images, transform, normalise, self.batch_size, self.workers, device)?)
+    }
+
+    /// The same with at most `count` of its images, evenly spaced.
+    ///
+    /// # Errors
+    /// Does not fail for a set that was opened.
+    pub fn thinned(&self, count: usize) -> Result<Self> {
+        let all = self.images.len();
+        if all <= count {
+            return Ok(self.clone());
+        }
+        let chosen: Vec<_> = (0..count).map(|at| at * all / count).collect();
+        Ok(Self { images: self.images.select(&chosen)?, ..self.clone() })
+    }
+}
+
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
@@ -53,9 +82,7 @@ pub struct Evaluation {
 /// # Errors
 /// Where an image cannot be read or the model fails.
 pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Evaluation> {
-    let transform = Transform::eval(set.image_size);
-    let mut loader =
-        Loader::once(set.images.clone(), transform, set.normalise.clone(), set.batch_size, set.workers, device)?;
+    let mut loader = set.batches(device)?;
     let seeds: Vec<u64> = (0..set.passes as u64).map(|pass| derive(set.seed, Purpose::Evaluation, pass, 0)).collect();
     let mut of_images = Vec::with_capacity(set.images.len()); // accuracy of each image
     let mut loss_sum = 0.0;

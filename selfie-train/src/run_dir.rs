@@ -1,7 +1,10 @@
 //! The directory of a run: settings, environment, metrics, checkpoints, the trained trunk.
 //!
-//! `config.toml` · `env.json` · `metrics.jsonl` · `checkpoints/step-NNNNNNNN.safetensors` with `latest` · `encoder.safetensors`.
+//! `config.toml` · `env.json` · `metrics.jsonl` · `checkpoints/step-NNNNNNNN.safetensors` with `latest` · `tensorboard/` ·
+//! `encoder.safetensors` · `run.lock`, held by the process that trains.
 //! A directory that holds a run is never written over: a new run is refused there, and only a resumed one continues in it.
+
+mod lock;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::replace_with;
+pub use lock::RunLock;
 
 /// A directory that holds a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +110,12 @@ impl RunDir {
         self.path.join("metrics.jsonl")
     }
 
+    /// `tensorboard/`: event files.
+    #[must_use]
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
     /// `encoder.safetensors`: the trunk, written at the end of pretraining.
     #[must_use]
     pub fn encoder_path(&self) -> PathBuf {
@@ -154,13 +164,21 @@ impl RunDir {
         newest.ok_or_else(|| Error::RunDir { path: self.path.clone(), reason })
     }
 
+    /// The step of the latest checkpoint; none where there is none yet.
+    pub(crate) fn latest_step(&self) -> Option<u64> {
+        let latest = self.latest_checkpoint().ok()?;
+        self.checkpoints().ok()?.into_iter().find(|(_, path)| *path == latest).map(|(step, _)| step)
+    }
+
     /// Reads the checkpoint of `step`, or the latest.
     ///
     /// # Errors
-    /// [`Error::RunDir`] where there is none, with the steps that are kept; [`Error::Checkpoint`] where it is damaged.
+    /// [`Error::RunDir`] where there is none, with the steps that are kept; [`Error::Checkpoint`] where it is damaged, with the
+    /// step of the newest good one before it.
     pub fn read_checkpoint(&self, step: Option<u64>) -> Result<Checkpoint> {
         let Some(step) = step else {
-            return Checkpoint::read(&self.latest_checkpoint()?);
+            let latest = self.latest_checkpoint()?;
+            return Checkpoint::read(&latest).map_err(|error| self.with_offer(error, &latest));
         };
         let path = self.checkpoint(step);
         if path.is_file() {
@@ -171,15 +189,70 @@ impl RunDir {
         Err(Error::RunDir { path: self.path.clone(), reason })
     }
 
-    /// Moves `latest` to the checkpoint of `step` (after that file is safe), and drops the oldest beyond `keep_last` (0 = none).
-    pub(crate) fn point_latest(&self, step: u64, keep_last: usize) -> Result<()> {
+    /// What is wrong with the checkpoint `bad`, and which one to go on with instead.
+    fn with_offer(&self, error: Error, bad: &Path) -> Error {
+        let Error::Checkpoint { path, reason } = error else { return error };
+        let others = self.checkpoints().unwrap_or_default();
+        let good = others.iter().rev().find(|(_, other)| other != bad && Checkpoint::read(other).is_ok());
+        let offer = match good {
+            Some((step, _)) => format!("the checkpoint of step {step} is good: --checkpoint {step} takes it"),
+            None => "no other checkpoint of this run is good".to_owned(),
+        };
+        Error::Checkpoint { path, reason: format!("{reason}; {offer}") }
+    }
+
+    /// Moves `latest` to the checkpoint of `step` (after that file is safe), and drops what `keep` does not keep.
+    pub(crate) fn point_latest(&self, step: u64, keep: Keep) -> Result<()> {
         let name = format!("step-{step:08}.safetensors\n");
         replace_with(&self.checkpoints_path().join("latest"), name.as_bytes())?;
-        let old = self.checkpoints()?;
-        let surplus = if keep_last == 0 { 0 } else { old.len().saturating_sub(keep_last) };
-        for (_, path) in old.iter().take(surplus).filter(|(old, _)| *old != step) {
-            fs::remove_file(path).map_err(Error::io(path))?;
+        for (_, path) in keep.surplus(step, self.checkpoints()?) {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
         }
         Ok(())
+    }
+}
+
+/// Which checkpoints stay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// The newest so many; 0 = all.
+    pub(crate) last: usize,
+    /// Those at a multiple of so many steps, for good; 0 = none.
+    pub(crate) every: u64,
+}
+
+impl Keep {
+    /// Those of `all` (oldest first) that go once `latest` is safe. What lies behind it belongs to a future that was given up.
+    fn surplus(self, latest: u64, all: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
+        let (mut known, mut surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(step, _)| *step <= latest);
+        known.retain(|(step, _)| self.every == 0 || !step.is_multiple_of(self.every) || *step == latest);
+        let too_many = if self.last == 0 { 0 } else { known.len().saturating_sub(self.last) };
+        surplus.extend(known.drain(..too_many));
+        surplus
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dropped(last: usize, every: u64, latest: u64, steps: &[u64]) -> Vec<u64> {
+        let all = steps.iter().map(|&step| (step, PathBuf::new())).collect();
+        let mut gone: Vec<_> = Keep { last, every }.surplus(latest, all).iter().map(|(step, _)| *step).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    #[test]
+    fn the_last_ones_and_each_so_many_steps_stay() {
+        assert_eq!(dropped(2, 0, 50, &[10, 20, 30, 40, 50]), [10, 20, 30]);
+        assert_eq!(dropped(2, 20, 50, &[10, 20, 30, 40, 50]), [10]); // 20 and 40 for good, 30 and 50 as the last two
+        assert_eq!(dropped(0, 0, 50, &[10, 20, 30, 40, 50]), [0u64; 0]);
+        assert_eq!(dropped(1, 10, 50, &[10, 20, 50]), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_future_that_was_given_up_goes() {
+        assert_eq!(dropped(0, 0, 30, &[10, 20, 30, 40, 50]), [40, 50]);
     }
 }

@@ -5,6 +5,7 @@
 //! are told from buffers (batch norm's running statistics are state, but not trained), and the first values are a function
 //! of (seed, name), so that they do not change when a layer is added elsewhere.
 
+mod host;
 mod init;
 mod load;
 mod weights;
@@ -16,8 +17,10 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+pub use host::write_tensors;
+pub(crate) use host::{HostTensor, write_host};
 pub use load::LoadReport;
-pub use weights::{Weights, write_tensors};
+pub use weights::Weights;
 
 use crate::seed::{Purpose, hash_name, stream};
 
@@ -110,6 +113,30 @@ impl ParamStore {
     #[must_use]
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         self.lock().entries.iter().map(|entry| (entry.name.clone(), entry.tensor().clone())).collect()
+    }
+
+    /// The tensors that layers write themselves, in the order of their first request.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<(String, Tensor)> {
+        let buffer = |entry: &Entry| match &entry.content {
+            Content::Buffer(tensor) => Some((entry.name.clone(), tensor.clone())),
+            Content::Parameter(_) => None,
+        };
+        self.lock().entries.iter().filter_map(buffer).collect()
+    }
+
+    /// Copies `values`, one a tensor and in the order of [`ParamStore::tensors`], into the tensors that the layers hold.
+    ///
+    /// # Errors
+    /// Where a shape differs.
+    pub(crate) fn set_all(&self, values: &[Tensor]) -> candle_core::Result<()> {
+        for (entry, value) in self.lock().entries.iter().zip(values) {
+            match &entry.content {
+                Content::Parameter(var) => var.set(value)?,
+                Content::Buffer(tensor) => tensor.slice_set(value, 0, 0)?,
+            }
+        }
+        Ok(())
     }
 
     /// The tensor of that name.

@@ -3,13 +3,14 @@
 mod classify;
 mod masked;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 pub use classify::Classification;
 pub use masked::MaskedPatches;
 
-use crate::data::Batch;
+use crate::data::{Batch, Image8};
 use crate::error::Result;
+use crate::probe::EvalSet;
 
 /// A loss over batches, and what guessing would score. Resume, accumulation, clipping and evaluation know no more than this.
 pub trait Task {
@@ -29,6 +30,30 @@ pub trait Task {
 
     /// The accuracy of guessing.
     fn chance(&self) -> f64;
+
+    /// Features of whole images in eval mode, for a look at what resembles what: (B, D); none where the task has none.
+    ///
+    /// # Errors
+    /// Where the batch does not fit the model.
+    fn features(&self, _batch: &Batch) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// The largest absolute value that each layer puts out, in the order of the forward pass: asked when a loss is not finite.
+    ///
+    /// # Errors
+    /// As [`Task::loss`].
+    fn activations(&self, _batch: &Batch, _phase: Phase) -> Result<Vec<(String, f32)>> {
+        Ok(Vec::new())
+    }
+
+    /// A picture of what is asked of the first images of `set`, and of the answers; none where there is nothing to see.
+    ///
+    /// # Errors
+    /// Where an image cannot be read.
+    fn picture(&self, _set: &EvalSet, _device: &Device) -> Result<Option<Image8>> {
+        Ok(None)
+    }
 }
 
 /// Why a loss is asked for, and all that its randomness may depend on beside the places of the images.
@@ -57,4 +82,12 @@ pub struct TaskOutput {
     pub accuracy: Tensor,
     /// 1 where an answer is right: (B, T) u8.
     pub correct: Tensor,
+    /// Features whose spread is watched, without gradient: (n, D); none where the task has none.
+    pub features: Option<Tensor>,
+}
+
+/// The largest absolute value in `tensor`; NaN where there is one.
+pub(crate) fn largest(tensor: &Tensor) -> Result<f32> {
+    let values = tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.iter().fold(0.0, |most, &value| if value.is_nan() || value.abs() > most { value.abs() } else { most }))
 }

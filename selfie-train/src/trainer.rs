@@ -1,31 +1,36 @@
 //! The one training loop: whatever is trained goes through it, with the same accumulation, clipping, metrics, evaluation and checkpoints.
 //!
 //! Everything random is a function of the seed, the step and the place in the data, and the state that a checkpoint holds is the state that
-//! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not.
+//! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not. What watches the loop
+//! ([`Journal`]) and what writes beside it ([`Saver`]) are called from it, top to bottom, and change nothing of the state.
 
+mod finite;
+mod journal;
+mod pass;
 mod progress;
+mod saver;
 mod state;
+mod watch;
 mod window;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkpoint::{Best, Checkpoint, Record};
+use crate::checkpoint::{Best, Record, Snapshot};
 use crate::config::Plan;
 use crate::data::Loader;
 use crate::error::{Error, Result};
-use crate::gradients::{Gradients, clip_factor};
-use crate::metrics::{HeldOutMetrics, MetricsFile, StepMetrics};
-use crate::probe::{EvalSet, Evaluation, evaluate};
+use crate::gradients::clip_factor;
+use crate::metrics::{HeldOutMetrics, StepMetrics, feature_std};
+use crate::probe::{EvalSet, Evaluation, KnnProbe, evaluate};
 use crate::run_dir::RunDir;
 use crate::schedule::learning_rate;
-use crate::store::{ParamStore, Parameter};
-use crate::task::{Phase, Task};
-use progress::Progress;
+use crate::store::ParamStore;
+use crate::task::Task;
+use journal::Journal;
+use saver::Saver;
 pub use state::{TrainReport, TrainState};
 use window::Window;
 
@@ -44,7 +49,9 @@ pub struct Trainer<'a, T: Task> {
     pub epoch_images: usize,
     /// What is evaluated every `run.eval_every` steps and at the end.
     pub held_out: Option<EvalSet>,
-    /// Where metrics and checkpoints go; nothing is written without.
+    /// A look at the features beside it, where there are labels.
+    pub knn: Option<KnnProbe>,
+    /// Where metrics and checkpoints go; nothing is written without. The caller holds its lock.
     pub run_dir: Option<&'a RunDir>,
     /// The settings that every checkpoint carries.
     pub recipe: Value,
@@ -58,40 +65,46 @@ impl<T: Task> Trainer<'_, T> {
     /// Trains from `state` to the end of the plan on the batches of `loader`, which starts at [`TrainState::position`].
     ///
     /// # Errors
-    /// [`Error::Interrupted`] after a request to stop, with the state saved; else whatever failed, with the last checkpoint intact.
+    /// [`Error::Interrupted`] after a request to stop, with the state saved; [`Error::NotFinite`], [`Error::NotSaved`]; else whatever
+    /// failed, with the last checkpoint intact.
     pub fn train(&self, state: &mut TrainState, loader: &mut Loader) -> Result<TrainReport> {
         let run = &self.plan.run;
         let parameters = self.store.parameters();
-        let mut metrics = match self.run_dir {
-            Some(dir) => Some(MetricsFile::open(&dir.metrics_path(), state.step)?),
-            None => None,
-        };
-        let progress = Progress::new(self.quiet, state.step, run.steps);
+        let mut journal = Journal::open(self.run_dir, self.plan, self.task.chance(), self.quiet, state.step)?;
+        let mut saver = Saver::new(self.run_dir, run);
         let mut window = Window::new(loader.waited());
         let mut last = None;
         let mut held_out = None;
-        let mut checkpoint = None;
 
         while state.step < run.steps {
             // One batch, in parts where it does not fit at once; their gradients add up to that of the batch.
-            let gradients = self.gradients(state.step, loader, &parameters, &mut window)?;
+            let no_batch = || Error::config("run.steps", "the loader has no further batch");
+            let batch = loader.next()?.ok_or_else(no_batch)?;
+            let statistics = self.statistics()?;
+            let pass = self.pass(&batch, state.step, &parameters)?;
+            let grad_norm = pass.gradients.norm()?;
 
-            // One update.
+            // One update, unless it would ruin the weights.
             let lr = learning_rate(state.step, &self.plan.schedule, run.steps, self.plan.optim.lr);
-            let is_last = state.step + 1 == run.steps;
-            let log = (state.step + 1).is_multiple_of(run.log_every) || is_last;
-            let clip = self.plan.optim.clip_norm;
-            let grad_norm = if log || clip > 0.0 { gradients.norm()? } else { 0.0 };
-            state.optimizer.step(&gradients, lr, clip_factor(grad_norm, clip))?;
-            drop(gradients);
+            if pass.is_finite(grad_norm)? {
+                let clip = clip_factor(grad_norm, self.plan.optim.clip_norm);
+                state.optimizer.step(&pass.gradients, lr, clip)?;
+                state.ema.as_mut().map_or(Ok(()), |ema| ema.update(self.store))?;
+                window.add(&pass)?;
+            } else {
+                let flaw = self.skip(state, &pass, grad_norm, &batch, statistics, saver.last())?;
+                journal.warn(&flaw);
+            }
+            let features = pass.features; // the gradients are freed here
             state.step += 1;
-            progress.tick(state.step);
+            journal.tick(state.step);
+            saver.check()?;
 
-            // What it came to: only here is the loss read from the device.
-            if log {
-                let line = self.measure(state, &window, loader, lr, grad_norm)?;
-                progress.step(&line);
-                write(&mut metrics, &line)?;
+            // What it came to.
+            let is_last = state.step == run.steps;
+            if state.step.is_multiple_of(run.log_every) || is_last {
+                let line = self.measure(state, &window, loader, lr, grad_norm, features.as_ref())?;
+                journal.step(&line)?;
                 last = Some(line);
                 window.restart(loader.waited());
             }
@@ -99,28 +112,30 @@ impl<T: Task> Trainer<'_, T> {
             // Held-out images.
             if is_last || (run.eval_every > 0 && state.step.is_multiple_of(run.eval_every)) {
                 window.pause();
-                held_out = self.evaluate(state, &progress, &mut metrics)?;
+                held_out = self.evaluate(state, Some(&mut journal))?;
                 window.resume();
             }
 
-            // State to disk: at its time, at the end, and when asked to stop.
+            // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
             let stopping = self.stop.load(Ordering::Relaxed) && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
             if due || is_last || stopping {
                 window.pause();
-                checkpoint = self.save(state)?;
+                saver.save(state.step, || self.snapshot(state))?;
                 window.resume();
             }
             if stopping {
-                progress.finish();
+                let checkpoint = saver.finish()?;
+                journal.finish();
                 return Err(Error::Interrupted { step: state.step, checkpoint });
             }
         }
-        progress.finish();
+        let checkpoint = saver.finish()?;
+        journal.finish();
 
         // A run that was complete already has nothing left but its evaluation.
         if held_out.is_none() {
-            held_out = self.evaluate(state, &progress, &mut None)?;
+            held_out = self.evaluate(state, None)?;
         }
         Ok(TrainReport {
             steps: state.step,
@@ -134,29 +149,6 @@ impl<T: Task> Trainer<'_, T> {
         })
     }
 
-    /// The gradient of the mean loss over one batch, which goes through the model in micro-batches.
-    fn gradients(
-        &self,
-        step: u64,
-        loader: &mut Loader,
-        parameters: &[Parameter],
-        window: &mut Window,
-    ) -> Result<Gradients> {
-        let batch = loader.next()?.ok_or_else(|| Error::config("run.steps", "the loader has no further batch"))?;
-        let (size, micro) = (batch.len(), self.plan.run.micro_batch());
-        let mut gradients = Gradients::default();
-        for (part, start) in (0..size).step_by(micro).enumerate() {
-            let piece = batch.narrow(start, micro.min(size - start))?;
-            let output = self.task.loss(&piece, Phase::Train { step, part: part as u64 })?;
-            let share = piece.len() as f64 / size as f64;
-            let loss = if share == 1.0 { output.loss } else { (output.loss * share)? };
-            gradients.add(Gradients::backward(&loss, parameters)?)?;
-            window.add(&loss, &(output.accuracy * share)?, piece.len())?;
-        }
-        window.end_step();
-        Ok(gradients)
-    }
-
     fn measure(
         &self,
         state: &TrainState,
@@ -164,6 +156,7 @@ impl<T: Task> Trainer<'_, T> {
         loader: &Loader,
         lr: f64,
         grad_norm: f64,
+        features: Option<&candle_core::Tensor>,
     ) -> Result<StepMetrics> {
         let images = state.position(self.plan);
         Ok(StepMetrics {
@@ -175,61 +168,60 @@ impl<T: Task> Trainer<'_, T> {
             chance: self.task.chance(),
             lr,
             grad_norm,
+            feature_std: features.map(feature_std).transpose()?,
+            skipped: state.skipped,
             images_per_second: window.images_per_second(),
             data_wait: window.data_wait(loader.waited()),
             peak_rss_mb: crate::metrics::peak_rss_mb(),
         })
     }
 
-    fn evaluate(
-        &self,
-        state: &mut TrainState,
-        progress: &Progress,
-        metrics: &mut Option<MetricsFile>,
-    ) -> Result<Option<Evaluation>> {
+    /// The held-out images, by the average of the weights where the run keeps one.
+    fn evaluate(&self, state: &mut TrainState, journal: Option<&mut Journal>) -> Result<Option<Evaluation>> {
         let Some(set) = &self.held_out else {
             return Ok(None);
         };
-        let found = evaluate(self.task, set, self.store.device())?;
+        let device = self.store.device();
+        let look = || {
+            let found = evaluate(self.task, set, device)?;
+            let knn = self.knn.as_ref().map_or(Ok(None), |probe| probe.ask(self.task, device))?;
+            let picture = if self.run_dir.is_some() { self.task.picture(set, device)? } else { None };
+            Ok((found, knn, picture))
+        };
+        let (found, knn, picture) = match &state.ema {
+            Some(ema) => ema.in_place_of(self.store, look)?,
+            None => look()?,
+        };
         if state.best.is_none_or(|best| found.accuracy > best.accuracy) {
             state.best = Some(Best { step: state.step, accuracy: found.accuracy });
         }
-        progress.held_out(state.step, &found);
-        let line = HeldOutMetrics {
-            step: state.step,
-            held_out_loss: found.loss,
-            held_out_accuracy: found.accuracy,
-            held_out_standard_error: found.standard_error,
-            held_out_images: found.images,
-            chance: found.chance,
-        };
-        write(metrics, &line)?;
+        if let Some(journal) = journal {
+            let line = HeldOutMetrics::new(state.step, &found, knn.as_ref());
+            journal.held_out(&line, &found, picture.as_ref())?;
+        }
         Ok(Some(found))
     }
 
-    /// Writes a checkpoint, then moves `latest` to it; `None` without a run directory.
+    /// Writes a checkpoint now, then moves `latest` to it; nothing without a run directory.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written; the one before is then intact.
-    pub fn save(&self, state: &TrainState) -> Result<Option<PathBuf>> {
-        let Some(dir) = self.run_dir else {
-            return Ok(None);
-        };
+    /// [`Error::NotSaved`] where it cannot be written; the one before is then intact.
+    pub fn save(&self, state: &TrainState) -> Result<()> {
+        let mut saver = Saver::new(self.run_dir, &self.plan.run);
+        saver.save(state.step, || self.snapshot(state))?;
+        saver.finish().map(drop)
+    }
+
+    fn snapshot(&self, state: &TrainState) -> Result<Snapshot> {
         let record = Record {
             step: state.step,
             updates: state.optimizer.updates(),
+            skipped: state.skipped,
             position: state.position(self.plan),
             train_images: self.epoch_images as u64,
             best: state.best,
             config: self.recipe.clone(),
         };
-        let path = dir.checkpoint(state.step);
-        Checkpoint::write(&path, self.store, &state.optimizer, &record)?;
-        dir.point_latest(state.step, self.plan.run.keep_last)?;
-        Ok(Some(path))
+        Snapshot::take(self.store, &state.optimizer, state.ema.as_ref(), &record)
     }
-}
-
-fn write(metrics: &mut Option<MetricsFile>, line: &impl Serialize) -> Result<()> {
-    metrics.as_mut().map_or(Ok(()), |file| file.write(line))
 }

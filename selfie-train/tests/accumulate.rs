@@ -22,6 +22,7 @@ impl Task for Linear2 {
             loss: candle_nn::loss::cross_entropy(&logits, labels)?,
             accuracy: correct.to_dtype(DType::F32)?.mean_all()?,
             correct: correct.unsqueeze(1)?,
+            features: None,
         })
     }
 
@@ -56,6 +57,7 @@ fn trained(micro_batch_size: usize) -> (Vec<f32>, f64, f64) {
         plan: &plan,
         epoch_images: 24,
         held_out: None,
+        knn: None,
         run_dir: None,
         recipe,
         quiet: true,
@@ -90,4 +92,66 @@ fn masks_do_not_depend_on_how_the_batch_is_cut() {
     let whole = targets(36..48, 0);
     assert_eq!(whole, [targets(36..40, 0), targets(40..48, 1)].concat());
     assert_ne!(whole, targets(48..60, 0)); // and are fresh in the next step
+}
+
+/// The whole model with its norms frozen: batch norm's running statistics, no dropout; so an image's loss is its own.
+struct Frozen(selfie_train::MaskedPatches);
+
+impl Task for Frozen {
+    fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
+        let puzzle = self.0.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let output = self.0.model().forward(&batch.images, &puzzle, selfie_train::Mode::Eval)?;
+        let features = None;
+        Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct, features })
+    }
+
+    fn chance(&self) -> f64 {
+        self.0.chance()
+    }
+}
+
+/// All weights of the model after three updates by SGD, with clipping.
+fn model_trained(micro_batch_size: usize) -> (Vec<(String, Vec<f32>)>, f64) {
+    use selfie_train::{MaskedPatches, OptimName, SelfieModel};
+    let mut config = small::config(std::path::Path::new("unused"), 3);
+    (config.run.batch_size, config.run.micro_batch_size, config.run.log_every) = (6, micro_batch_size, 3);
+    (config.optim.name, config.optim.lr, config.optim.clip_norm) = (OptimName::Sgd, 0.01, 1.0);
+    let pixels = |i: usize| (0..32 * 32 * 3).map(|p| ((p * 7 + i * 31) ^ (p / 96)) as u8).collect();
+    let images = (0..12).map(|i| Image8::new(32, 32, pixels(i)).unwrap()).collect();
+    let data = Dataset::from_images(images, &[], &[]).unwrap();
+    let normalise = Normalise::new(&[0.5; 3], &[0.25; 3]).unwrap();
+    let batches = LoaderConfig { batch_size: 6, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let mut loader = Loader::new(data, Transform::eval(32), normalise, batches, &Device::Cpu).unwrap();
+    let (plan, store) = (config.pretrain_plan(), ParamStore::new(0, &Device::Cpu));
+    let model = SelfieModel::new(&config, store.builder()).unwrap();
+    let task = Frozen(MaskedPatches::new(model, &config).unwrap());
+    let trainer = Trainer {
+        task: &task,
+        store: &store,
+        plan: &plan,
+        epoch_images: 12,
+        held_out: None,
+        knn: None,
+        run_dir: None,
+        recipe: serde_json::Value::Null,
+        quiet: true,
+        stop: StopFlag::default(),
+    };
+    let report = trainer.train(&mut TrainState::fresh(&plan, &store).unwrap(), &mut loader).unwrap();
+    let flat = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (store.tensors().into_iter().map(|(name, tensor)| (name, flat(tensor))).collect(), report.loss)
+}
+
+#[test]
+fn with_frozen_norms_the_whole_model_learns_the_same_in_parts() {
+    let (whole, loss) = model_trained(0);
+    for micro in [1, 2, 4] {
+        let (parts, loss_of_parts) = model_trained(micro);
+        assert!((loss - loss_of_parts).abs() < 1e-4 * loss, "parts of {micro}: loss {loss_of_parts}, expected {loss}");
+        for ((name, whole), (_, parts)) in whole.iter().zip(&parts) {
+            let largest = whole.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+            let apart = whole.iter().zip(parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4 * largest, "parts of {micro}: {name} is {apart} apart");
+        }
+    }
 }

@@ -25,6 +25,7 @@ fn record() -> Record {
     Record {
         step: 3,
         updates: 3,
+        skipped: 0,
         position: 12,
         train_images: 10,
         best,
@@ -35,7 +36,7 @@ fn record() -> Record {
 /// A checkpoint of a model of width 4 with AdamW.
 fn written(folder: &Path) -> PathBuf {
     let (path, store) = (folder.join("step-00000003.safetensors"), store(4));
-    Checkpoint::write(&path, &store, &optimizer(&store, OptimName::AdamW), &record()).unwrap();
+    Checkpoint::write(&path, &store, &optimizer(&store, OptimName::AdamW), None, &record()).unwrap();
     path
 }
 
@@ -55,8 +56,8 @@ fn what_is_written_is_read_and_the_same_state_is_the_same_bytes() {
     assert_eq!(checkpoint.record(), &record());
     let store = store(4);
     let mut optimizer = optimizer(&store, OptimName::AdamW);
-    checkpoint.restore(&store, &mut optimizer).unwrap();
-    Checkpoint::write(&path, &store, &optimizer, checkpoint.record()).unwrap();
+    checkpoint.restore(&store, &mut optimizer, None).unwrap();
+    Checkpoint::write(&path, &store, &optimizer, None, checkpoint.record()).unwrap();
     assert!(fs::read(&path).unwrap() == first);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1); // no temporary file stays
 }
@@ -72,7 +73,7 @@ fn every_single_damaged_byte_or_cut_is_noticed() {
         fs::write(&path, damaged).unwrap();
         let store = store(4);
         let mut optimizer = optimizer(&store, OptimName::AdamW);
-        let read = Checkpoint::read(&path).and_then(|checkpoint| checkpoint.restore(&store, &mut optimizer));
+        let read = Checkpoint::read(&path).and_then(|checkpoint| checkpoint.restore(&store, &mut optimizer, None));
         assert!(read.is_err(), "byte {at} of {} flipped without notice", whole.len());
         fs::write(&path, &whole[..at]).unwrap();
         reason(Checkpoint::read(&path));
@@ -97,9 +98,9 @@ fn a_checkpoint_of_another_model_or_optimiser_names_the_tensor() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::read(&written(folder.path())).unwrap();
     let wide = store(8);
-    let message = reason(checkpoint.restore(&wide, &mut optimizer(&wide, OptimName::AdamW)));
+    let message = reason(checkpoint.restore(&wide, &mut optimizer(&wide, OptimName::AdamW), None));
     assert!(message.contains("encoder.weight has shape [4, 3], expected [8, 3]"), "{message}");
     let same = store(4);
-    let message = reason(checkpoint.restore(&same, &mut optimizer(&same, OptimName::Sgd)));
+    let message = reason(checkpoint.restore(&same, &mut optimizer(&same, OptimName::Sgd), None));
     assert!(message.contains("optimiser state momentum_buffer.encoder.weight is missing"), "{message}");
 }

@@ -37,6 +37,7 @@ fn eight_images_are_learned_to_more_than_95_percent() {
         plan: &plan,
         epoch_images: images.len(),
         held_out: Some(EvalSet { images, normalise, image_size: 32, batch_size: 8, workers: 1, passes: 8, seed: 1 }),
+        knn: None,
         run_dir: None,
         recipe: serde_json::Value::Null,
         quiet: true,

@@ -21,6 +21,8 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("finetune", "Train a full ResNet on labels: --from RUN or --from scratch"),
     ("masked-eval", "Accuracy of the pretext task on held-out images, beside chance"),
     ("linear-eval", "Linear evaluation on frozen features"),
+    ("runs", "Table of the runs below a folder: state, step, loss, accuracy, speed"),
+    ("report", "Write a run's report.html: curves, the masked patches it finds, neighbours"),
     ("bench", "Measure speed: bench step, bench loader, bench kernels, bench peer (against PyTorch)"),
 ];
 

@@ -20,8 +20,8 @@ pub struct Options {
     /// Where the patch network comes from: a run, a weights file with torchvision's names, or scratch
     #[arg(long, value_name = "RUN|FILE|scratch", required_unless_present = "resume", conflicts_with = "resume")]
     from: Option<String>,
-    /// The run's checkpoint of that step [default: the latest]
-    #[arg(long, value_name = "STEP", conflicts_with = "resume")]
+    /// The checkpoint of that step, of the run in --from or --resume [default: the latest]
+    #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
     /// Training labels to use: a share of each class such as 5%, or a number such as 400/class [default: 100%]
     #[arg(long, value_name = "BUDGET")]
@@ -55,7 +55,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let device = shared.device()?.select()?;
     let mut finetune = Finetune::prepare(config, &origin, &device)?;
     if let Some((run, _)) = &resumed {
-        finetune.restore(run)?;
+        finetune.restore(run, options.checkpoint)?;
     }
     introduce(&finetune, &origin, &device, &screen)?;
 

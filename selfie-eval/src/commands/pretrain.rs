@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use selfie_eval::Result;
-use selfie_train::{PretrainOptions, PretrainReport, Pretraining, RunConfig, default_run_path, describe_device};
+use selfie_train::{
+    LoadReport, PretrainOptions, PretrainReport, Pretraining, RunConfig, default_run_path, describe_device,
+};
 
 use super::options::{self, Lengths, Shared};
 use super::screen::Screen;
-use super::{Interrupt, pools, settings};
+use super::{Interrupt, pools, report, settings};
+
+/// Names in a list of tensors.
+const LISTED: usize = 4;
 
 /// Pretrain on any images: the patch network learns to find masked patches
 ///
@@ -32,6 +37,9 @@ pub struct Start {
     /// Continue RUN (or the run in --out) exactly where it stopped, with its own settings
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
+    /// Continue from the checkpoint of that step [default: the latest]
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub checkpoint: Option<u64>,
     /// Begin a new run with the weights of a run, a checkpoint or a weights file
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
@@ -40,10 +48,11 @@ pub struct Start {
 pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = options.shared.screen();
     let preset = options.preset.as_deref().unwrap_or("cifar10");
-    let report = train(preset, None, &options.lengths, &options.start, &options.shared, interrupt)?;
-    outcome(&report, &screen)?;
-    next(&report.run_dir, &screen)?;
-    screen.json(&report)
+    let trained = train(preset, None, &options.lengths, &options.start, &options.shared, interrupt)?;
+    outcome(&trained, &screen)?;
+    report::at_the_end(&trained.run_dir, options.shared.device()?, &screen)?;
+    next(&trained.run_dir, &screen)?;
+    screen.json(&trained)
 }
 
 /// Resolves the settings, shows them behind the remark, and trains.
@@ -73,6 +82,7 @@ pub fn train(
     let options = PretrainOptions {
         out,
         resume,
+        checkpoint: start.checkpoint,
         init_from: start.init_from.clone(),
         device,
         quiet: shared.quiet,
@@ -96,11 +106,29 @@ fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Scre
     let (train, held_out) = (pretraining.train_images(), pretraining.held_out_images());
     screen.note(format!("images     {train} to train on, {held_out} held out"))?;
     if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {
-        let (taken, fresh) = (loaded.matched.len(), loaded.missing.len());
-        screen.note(format!("weights    {taken} tensors from {}, {fresh} fresh", from.display()))?;
+        screen.note(weights(from, loaded))?;
     }
     screen.note(format!("model      {} values", pretraining.num_parameters()))?;
     screen.note(format!("run        {}", options.out.display()))
+}
+
+/// What became of the weights that it begins with: how many fit, and by name what is fresh, of another shape, or not used.
+fn weights(from: &Path, loaded: &LoadReport) -> String {
+    let (taken, missing, unused) = (loaded.matched.len(), &loaded.missing, &loaded.unexpected);
+    let mut lines = vec![format!("weights    {taken} tensors from {}", from.display())];
+    let mut list = |what: &str, names: Vec<String>| {
+        if !names.is_empty() {
+            let more = if names.len() > LISTED { format!(" and {} more", names.len() - LISTED) } else { String::new() };
+            let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            lines.push(format!("           {} {what}: {shown}{more}", names.len()));
+        }
+    };
+    list("missing there, fresh here", missing.clone());
+    let reshaped =
+        loaded.reshaped.iter().map(|(name, got, expected)| format!("{name} {got:?} instead of {expected:?}"));
+    list("of another shape, fresh here", reshaped.collect());
+    list("without use here", unused.clone());
+    lines.join("\n")
 }
 
 /// What the run came to, by its own images.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::options::{Lengths, Shared};
 use super::pretrain::{Start, next, outcome, train};
-use super::{Interrupt, figures};
+use super::{Interrupt, figures, report};
 
 /// Masks that each photograph gets at the end.
 const MASKS: usize = 8;
@@ -50,6 +50,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         "photographs that no step has seen, masked patches found among those of the same photograph:\n{}",
         figures::masked(&masked_eval)
     ))?;
+    report::at_the_end(&pretrained.run_dir, shared.device()?, &screen)?;
     next(&pretrained.run_dir, &screen)?;
     screen.json(&Report { pretrain: &pretrained, masked_eval: &masked_eval })
 }

@@ -19,7 +19,17 @@ fn refuses(place: &Place, arguments: &str, status: i32, words: &[&str]) {
 #[test]
 fn every_command_has_its_help() {
     let place = Place::new();
-    for command in ["pretrain-imagenet", "pretrain", "finetune", "masked-eval", "linear-eval", "bench", "bench step"] {
+    for command in [
+        "pretrain-imagenet",
+        "pretrain",
+        "finetune",
+        "masked-eval",
+        "linear-eval",
+        "runs",
+        "report",
+        "bench",
+        "bench step",
+    ] {
         let page = place.run(&format!("{command} --help"));
         assert!(page.contains("Usage: selfie") && page.contains("--help"), "{page}");
     }

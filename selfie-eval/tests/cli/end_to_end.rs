@@ -122,3 +122,46 @@ fn bench_prints_the_line_that_tools_read() {
         assert!(found[key].is_number(), "{key}");
     }
 }
+
+#[test]
+fn a_run_ends_with_its_report_which_needs_nothing_else() {
+    let place = Place::new();
+    let text = place.run(&format!("pretrain {TINY} --steps 4 --set run.checkpoint_every=2 --out run"));
+    assert!(text.contains("report     run/report.html"), "{text}");
+    let page = std::fs::read_to_string(place.path("run/report.html")).unwrap();
+    for words in
+        ["What it learned", "before training", "step 2", "What looks alike", "How it went", "optim", "cargo xtask"]
+    {
+        assert!(page.contains(words), "no '{words}'");
+    }
+    for request in ["src=\"http", "href=\"http", "<script", "@import", "url("] {
+        assert!(!page.contains(request), "{request}");
+    }
+    for picture in ["loss", "accuracy", "learning-rate", "speed", "masked-patches", "history", "neighbours"] {
+        let path = place.path(&format!("run/report/{picture}.png"));
+        let png = std::fs::read(&path).unwrap();
+        let picture = selfie_train::Image8::decode(&png, &path).unwrap();
+        assert!(picture.width() > 200 && picture.height() > 100);
+    }
+    // Without its images and checkpoints there is still a page, which says so.
+    std::fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
+    let call = place.call("report run");
+    assert_eq!(call.status, Some(0), "{}", call.stderr);
+    assert!(call.stderr.contains("left out"), "{}", call.stderr);
+    assert!(std::fs::read_to_string(place.path("run/report.html")).unwrap().contains("Not shown: "));
+}
+
+#[test]
+fn runs_are_listed_with_their_state() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 2 --out runs/group/one --quiet"));
+    place.run(&format!("pretrain {TINY} --steps 1 --out runs/two --quiet"));
+    let table = place.run("runs");
+    assert!(table.contains("runs/group/one") && table.contains("2/2") && table.contains("done"), "{table}");
+    let found: Value = serde_json::from_str(&place.run("runs runs --json")).unwrap();
+    let runs = found["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &runs[0]["path"], &runs[0]["state"]), (2, &"runs/two".into(), &"done".into()));
+    assert!(runs[1]["loss"].is_f64() && runs[1]["chance"] == 0.25);
+    assert!(place.run("runs runs/two").contains("1/1"));
+    assert_eq!(place.call("runs nowhere").status, Some(1));
+}

@@ -5,4 +5,9 @@ mod bad_input;
 mod end_to_end;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(unix)]
+mod kill;
+mod memory;
 mod place;
+#[cfg(unix)]
+mod trouble;

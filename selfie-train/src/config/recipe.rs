@@ -9,11 +9,19 @@ use super::RunConfig;
 use crate::error::{Error, Result};
 
 /// Keys that change no bit of the weights.
-const CARRYING_OUT: [&str; 6] =
-    ["data.source", "data.workers", "run.threads", "run.log_every", "run.checkpoint_every", "run.keep_last"];
+const CARRYING_OUT: [&str; 8] = [
+    "data.source",
+    "data.workers",
+    "run.threads",
+    "run.log_every",
+    "run.checkpoint_every",
+    "run.keep_last",
+    "run.keep_every",
+    "run.knn_images",
+];
 
-/// Keys of the recipe that a continued run may change: its length and its evaluations.
-const MAY_CHANGE: [&str; 3] = ["run.steps", "run.eval_every", "run.eval_masks"];
+/// Keys of the recipe that a continued run may change: its length, its evaluations, and what stops it.
+const MAY_CHANGE: [&str; 5] = ["run.steps", "run.eval_every", "run.eval_masks", "run.on_nonfinite", "run.max_skipped"];
 
 impl RunConfig {
     /// The recipe of pretraining: every key but those that say where and how it is carried out, and `[finetune]`.

@@ -107,6 +107,17 @@ impl ScheduleConfig {
     }
 }
 
+/// What a loss or gradient that is not finite does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNonfinite {
+    /// The run ends before the update, with an error that says where it began; the last checkpoint stays.
+    #[default]
+    Stop,
+    /// The update is left out and counted, and the running statistics go back to what they were.
+    Skip,
+}
+
 /// `[run]`: length, batch, cadence and seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,6 +139,16 @@ pub struct RunSettings {
     pub eval_masks: usize,
     /// Checkpoints that are kept, the newest; 0 = all.
     pub keep_last: usize,
+    /// Checkpoints at a multiple of so many steps are kept for good, beside the newest; 0 = none.
+    pub keep_every: u64,
+    /// Training images that the kNN probe compares held-out ones with at each evaluation, where there are labels; 0 = no probe.
+    pub knn_images: usize,
+    /// Decay of the moving average of the weights, which evaluations and `--from` then take; 0 = none.
+    pub ema_decay: f64,
+    /// What a loss or gradient that is not finite does: stop the run, or skip the update.
+    pub on_nonfinite: OnNonfinite,
+    /// Updates of a run that may be skipped; one more stops it.
+    pub max_skipped: u64,
     /// The seed of everything random.
     pub seed: u64,
     /// Threads that compute; 0 = one a core. It takes effect before the program starts.
@@ -145,6 +166,11 @@ impl Default for RunSettings {
             eval_every: 5000,
             eval_masks: 4,
             keep_last: 2,
+            keep_every: 0,
+            knn_images: 512,
+            ema_decay: 0.0,
+            on_nonfinite: OnNonfinite::Stop,
+            max_skipped: 10,
             seed: 0,
             threads: 0,
         }
@@ -156,6 +182,7 @@ impl RunSettings {
         at_least_one("run.steps", self.steps)?;
         at_least_one("run.log_every", self.log_every)?;
         at_least_one("run.eval_masks", self.eval_masks as u64)?;
+        fraction("run.ema_decay", self.ema_decay)?;
         at_least_one("run.batch_size", self.batch_size as u64)
     }
 

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
 use selfie_encoder::{Mode, ResNet};
 
-use super::{Phase, Task, TaskOutput};
+use super::{Phase, Task, TaskOutput, largest};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 
@@ -38,16 +38,27 @@ impl Task for Classification {
             .labels
             .as_ref()
             .ok_or_else(|| Error::config("--data", "images without labels, expected a folder for each class"))?;
-        let mode = if matches!(phase, Phase::Train { .. }) { Mode::Train } else { Mode::Eval };
-        let logits = self.network.forward(&batch.images, mode)?; // (B, classes)
+        let logits = self.network.forward(&batch.images, mode(phase))?; // (B, classes)
         let loss = cross_entropy(&logits, labels, self.label_smoothing)?; // ()
         let right = logits.detach().argmax(D::Minus1)?.eq(labels)?; // (B)
-        Ok(TaskOutput { loss, accuracy: right.to_dtype(DType::F32)?.mean_all()?, correct: right.unsqueeze(1)? })
+        let accuracy = right.to_dtype(DType::F32)?.mean_all()?;
+        Ok(TaskOutput { loss, accuracy, correct: right.unsqueeze(1)?, features: None })
     }
 
     fn chance(&self) -> f64 {
         1.0 / self.num_classes as f64
     }
+
+    fn activations(&self, batch: &Batch, phase: Phase) -> Result<Vec<(String, f32)>> {
+        let mode = mode(phase);
+        let mut found = self.network.trunk().activations(&batch.images, mode)?;
+        found.push(("logits".to_owned(), largest(&self.network.forward(&batch.images, mode)?)?));
+        Ok(found)
+    }
+}
+
+fn mode(phase: Phase) -> Mode {
+    if matches!(phase, Phase::Train { .. }) { Mode::Train } else { Mode::Eval }
 }
 
 /// Mean cross-entropy of `logits` (B, classes) against `labels` (B) u32, smoothed by `smoothing`: ().

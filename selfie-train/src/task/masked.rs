@@ -5,15 +5,20 @@
 
 use std::ops::Range;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use selfie_patch::{MaskSampler, MaskScope};
 
-use super::{Phase, Task, TaskOutput};
+use super::{Phase, Task, TaskOutput, largest};
 use crate::config::RunConfig;
-use crate::data::Batch;
+use crate::data::{Batch, Image8};
 use crate::error::Result;
-use crate::model::{Mode, Puzzle, SelfieModel};
+use crate::model::{Mode, Output, Puzzle, SelfieModel};
+use crate::picture::{Riddle, draw_all};
+use crate::probe::EvalSet;
 use crate::seed::{Purpose, derive};
+
+/// Images in the picture that is made while training.
+const PICTURED: usize = 4;
 
 /// A [`SelfieModel`] with its masks.
 pub struct MaskedPatches {
@@ -40,6 +45,13 @@ impl MaskedPatches {
         &self.model
     }
 
+    fn mode(&self, phase: Phase) -> Mode {
+        match phase {
+            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
+            Phase::Eval { .. } => Mode::Eval,
+        }
+    }
+
     /// What is asked of the images at these places in that phase.
     ///
     /// # Errors
@@ -60,12 +72,7 @@ impl MaskedPatches {
 impl Task for MaskedPatches {
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
         let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
-        let mode = match phase {
-            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
-            Phase::Eval { .. } => Mode::Eval,
-        };
-        let output = self.model.forward(&batch.images, &puzzle, mode)?;
-        Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct })
+        answer(self.model.forward(&batch.images, &puzzle, self.mode(phase))?)
     }
 
     /// The patches are embedded once: in eval mode that does not depend on the mask.
@@ -73,8 +80,7 @@ impl Task for MaskedPatches {
         let h = self.model.embed(&batch.images, Mode::Eval)?.detach(); // (B, N, D)
         let solve = |&seed: &u64| {
             let puzzle = self.puzzle(batch.positions.clone(), Phase::Eval { seed }, h.device())?;
-            let output = self.model.solve(h.clone(), &puzzle, Mode::Eval)?;
-            Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct })
+            answer(self.model.solve(h.clone(), &puzzle, Mode::Eval)?)
         };
         seeds.iter().map(solve).collect()
     }
@@ -82,4 +88,38 @@ impl Task for MaskedPatches {
     fn chance(&self) -> f64 {
         self.model.chance()
     }
+
+    /// The mean of the embeddings of an image's patches.
+    fn features(&self, batch: &Batch) -> Result<Option<Tensor>> {
+        let h = self.model.embed(&batch.images, Mode::Eval)?.detach(); // (B, N, D)
+        Ok(Some(h.mean(1)?)) // (B, D)
+    }
+
+    fn activations(&self, batch: &Batch, phase: Phase) -> Result<Vec<(String, f32)>> {
+        let mode = self.mode(phase);
+        let trunk = self.model.encoder().activations(&self.model.patches(&batch.images)?, mode.trunk())?;
+        let mut found: Vec<_> = trunk.into_iter().map(|(layer, most)| (format!("encoder.{layer}"), most)).collect();
+        let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let output = self.model.forward(&batch.images, &puzzle, mode)?;
+        for (layer, tensor) in [
+            ("encoder (h)", &output.h),
+            ("attnpool (u)", &output.u),
+            ("queries", &output.queries),
+            ("logits", &output.logits),
+        ] {
+            found.push((layer.to_owned(), largest(tensor)?));
+        }
+        Ok(found)
+    }
+
+    fn picture(&self, set: &EvalSet, device: &Device) -> Result<Option<Image8>> {
+        let riddles = Riddle::of_set(self, &set.thinned(PICTURED)?, device)?;
+        Ok(Some(draw_all(&riddles)?))
+    }
+}
+
+/// What the loop needs of the model's output.
+fn answer(output: Output) -> Result<TaskOutput> {
+    let features = output.h.detach().flatten_to(1)?; // (B N, D)
+    Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct, features: Some(features) })
 }

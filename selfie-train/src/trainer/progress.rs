@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::metrics::StepMetrics;
+use crate::metrics::{HeldOutMetrics, StepMetrics};
 use crate::probe::Evaluation;
 
 /// The progress of one run.
@@ -58,14 +58,27 @@ impl Progress {
     }
 
     /// An evaluation on held-out images.
-    pub(super) fn held_out(&self, step: u64, found: &Evaluation) {
+    pub(super) fn held_out(&self, line: &HeldOutMetrics, found: &Evaluation) {
         let Evaluation { accuracy, standard_error, chance, images, .. } = found;
-        let line = format!(
-            "step {step}  held-out accuracy {accuracy:.3} ± {standard_error:.3} (chance {chance:.3}, {images} images)"
-        );
+        let probe = line.knn_probe_accuracy.zip(line.knn_probe_chance);
+        let probe = probe
+            .map_or_else(String::new, |(accuracy, chance)| format!("; kNN probe {accuracy:.3} (chance {chance:.3})"));
+        self.line(&format!(
+            "step {}  held-out accuracy {accuracy:.3} ± {standard_error:.3} (chance {chance:.3}, {images} images){probe}",
+            line.step
+        ));
+    }
+
+    /// Something to act on.
+    pub(super) fn warn(&self, warning: &str) {
+        tracing::debug!("{warning}");
+        self.line(&format!("warning: {warning}"));
+    }
+
+    fn line(&self, line: &str) {
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => say(&line),
+            Shown::Lines => say(line),
             Shown::Bar(bar) => bar.println(line),
         }
     }

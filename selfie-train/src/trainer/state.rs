@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{Best, Checkpoint};
 use crate::config::Plan;
+use crate::ema::Ema;
 use crate::error::Result;
 use crate::optim::Optimizer;
 use crate::probe::Evaluation;
@@ -17,6 +18,10 @@ pub struct TrainState {
     pub step: u64,
     /// The optimiser with its moments.
     pub optimizer: Optimizer,
+    /// The moving average of the weights, where the run keeps one.
+    pub ema: Option<Ema>,
+    /// Updates left out because a loss or a gradient was not finite.
+    pub skipped: u64,
     /// The best evaluation so far.
     pub best: Option<Best>,
 }
@@ -48,7 +53,8 @@ impl TrainState {
     /// # Errors
     /// Where memory for the optimiser cannot be had.
     pub fn fresh(plan: &Plan, store: &ParamStore) -> Result<Self> {
-        Ok(Self { step: 0, optimizer: Optimizer::new(&plan.optim, store)?, best: None })
+        let (optimizer, ema) = (Optimizer::new(&plan.optim, store)?, Ema::new(plan.run.ema_decay, store)?);
+        Ok(Self { step: 0, optimizer, ema, skipped: 0, best: None })
     }
 
     /// The state of a checkpoint; the weights go into `store`.
@@ -57,9 +63,9 @@ impl TrainState {
     /// [`crate::Error::Checkpoint`] where it does not fit the model or the optimiser.
     pub fn restore(checkpoint: &Checkpoint, plan: &Plan, store: &ParamStore) -> Result<Self> {
         let mut state = Self::fresh(plan, store)?;
-        checkpoint.restore(store, &mut state.optimizer)?;
-        state.step = checkpoint.record().step;
-        state.best = checkpoint.record().best;
+        checkpoint.restore(store, &mut state.optimizer, state.ema.as_mut())?;
+        let record = checkpoint.record();
+        (state.step, state.skipped, state.best) = (record.step, record.skipped, record.best);
         Ok(state)
     }
 

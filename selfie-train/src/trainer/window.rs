@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 
+use super::pass::{Pass, add};
 use crate::error::Result;
 
 /// The steps since the last line, and the whole session.
@@ -36,21 +37,13 @@ impl Window {
         }
     }
 
-    /// Adds a part of a step, its loss and accuracy already weighted by its share of the batch. Nothing is read from the device.
-    pub(super) fn add(&mut self, loss: &Tensor, accuracy: &Tensor, images: usize) -> Result<()> {
-        for (sum, part) in [(&mut self.loss, loss.detach()), (&mut self.accuracy, accuracy.detach())] {
-            *sum = Some(match sum.take() {
-                None => part,
-                Some(sum) => (sum + part)?,
-            });
-        }
-        self.images += images;
-        Ok(())
-    }
-
-    /// Counts a step whose parts have all been added.
-    pub(super) fn end_step(&mut self) {
+    /// Adds a step. Nothing is read from the device.
+    pub(super) fn add(&mut self, pass: &Pass) -> Result<()> {
+        add(&mut self.loss, pass.loss.clone())?;
+        add(&mut self.accuracy, pass.accuracy.clone())?;
+        self.images += pass.images;
         self.steps += 1;
+        Ok(())
     }
 
     /// Stops the clock while something else than training is done.

@@ -1,0 +1,176 @@
+//! What a pretraining run learned, shown: the masked patches that it finds, how that came over its checkpoints, and which images lie
+//! near each other in its feature space.
+
+use candle_core::{Device, Tensor};
+use selfie_train::{
+    Dataset, EvalSet, Image8, MaskedPatches, MemoryEstimate, ParamStore, Riddle, RunConfig, RunDir, SelfieModel, Split,
+    Task, Transform, directions, load_run, normalise_of, stream,
+};
+
+use crate::error::Result;
+
+/// Images whose riddles are shown.
+const RIDDLES: usize = 6;
+/// Images and checkpoints in the history, at most.
+const HISTORY_IMAGES: usize = 3;
+const HISTORY_STEPS: usize = 6;
+/// Images whose neighbours are shown, and how many.
+const ASKED: usize = 5;
+const NEIGHBOURS: usize = 5;
+/// Images that neighbours are looked for among: by what an image costs, so that a report takes seconds.
+const BANK: (usize, usize) = (96, 480);
+const BANK_BYTES: f64 = 2.4e9;
+/// Side of a neighbour's picture.
+const THUMB: usize = 112;
+
+/// Everything that is shown.
+pub struct Learned {
+    /// Where the images are from, in words.
+    pub images: String,
+    /// By the last checkpoint.
+    pub riddles: Vec<Riddle>,
+    /// Steps and the riddles of the first images then, oldest first; step 0 is before any training.
+    pub history: Vec<(u64, Vec<Riddle>)>,
+    /// Each image with those nearest to it.
+    pub neighbours: Vec<(Seen, Vec<Seen>)>,
+}
+
+/// An image among neighbours.
+pub struct Seen {
+    pub picture: Image8,
+    /// The name of its class, where there are labels; else its own.
+    pub label: String,
+    /// Whether it has the class of the image that it is a neighbour of; none without labels.
+    pub same: Option<bool>,
+    /// How near it is; 1 for the image itself.
+    pub cosine: f32,
+}
+
+impl Learned {
+    /// Asks the run's checkpoints about images that it did not train on.
+    ///
+    /// # Errors
+    /// Where the images or a checkpoint cannot be read.
+    pub fn of(run: &RunDir, device: &Device) -> Result<Self> {
+        let (config, store, task) = load_run(run, None, device)?;
+        let train = Dataset::open(&config.data.source, Split::Train)?;
+        let (asked, images) = match train.has_test_split() {
+            true => (Dataset::open(&config.data.source, Split::Test)?, "the test split"),
+            false => (train.split_holdout(config.data.holdout)?.1, "the images held out from training"),
+        };
+        let train = train.split_holdout(config.data.holdout)?.0;
+        let (asked, images) = if asked.is_empty() { (train.clone(), "the training images") } else { (asked, images) };
+        let set = |images: Dataset| -> Result<EvalSet> {
+            Ok(EvalSet {
+                images,
+                normalise: normalise_of(&config)?,
+                image_size: config.patch.image_size,
+                batch_size: 16,
+                workers: config.data.workers,
+                passes: 1,
+                seed: config.run.seed,
+            })
+        };
+        let asked = set(asked)?;
+        let riddles = Riddle::of_set(&task, &asked.thinned(RIDDLES)?, device)?;
+        let bank = (BANK_BYTES / MemoryEstimate::of(&config, store.num_parameters()).per_image) as usize;
+        let bank = set(train)?.thinned(bank.clamp(BANK.0, BANK.1))?;
+        Ok(Self {
+            images: format!("{images} of {}", config.data.source),
+            riddles,
+            history: history(run, &config, &asked.thinned(HISTORY_IMAGES)?, device)?,
+            neighbours: neighbours(&task, &asked.thinned(ASKED)?, &bank, device)?,
+        })
+    }
+}
+
+/// The riddles of `set` by the run's checkpoints, and before training where that is known.
+fn history(run: &RunDir, config: &RunConfig, set: &EvalSet, device: &Device) -> Result<Vec<(u64, Vec<Riddle>)>> {
+    let steps: Vec<u64> = run.checkpoints()?.into_iter().map(|(step, _)| step).collect();
+    let mut history = Vec::new();
+    if steps.first().is_some_and(|&first| first > 0) && !began_with_weights(run) {
+        let store = ParamStore::new(config.run.seed, device);
+        let task = MaskedPatches::new(SelfieModel::new(config, store.builder())?, config)?;
+        history.push((0, Riddle::of_set(&task, set, device)?));
+    }
+    for step in spread(&steps, HISTORY_STEPS - history.len()) {
+        let (_, _, task) = load_run(run, Some(step), device)?;
+        history.push((step, Riddle::of_set(&task, set, device)?));
+    }
+    Ok(history)
+}
+
+/// Whether the run began with weights from elsewhere, as its command line in `env.json` tells.
+fn began_with_weights(run: &RunDir) -> bool {
+    let text = std::fs::read_to_string(run.path().join("env.json")).unwrap_or_default();
+    text.contains("--init-from")
+}
+
+/// At most `count` of `all`, evenly spaced, with the first and the last.
+fn spread(all: &[u64], count: usize) -> Vec<u64> {
+    if all.len() <= count {
+        return all.to_vec();
+    }
+    let last = all.len() - 1;
+    (0..count).map(|at| all[at * last / (count - 1).max(1)]).collect()
+}
+
+/// The nearest images of `bank` to each of `asked`: by the cosine of features from which the bank's mean is taken away, since what all
+/// images share says nothing of any.
+fn neighbours(task: &impl Task, asked: &EvalSet, bank: &EvalSet, device: &Device) -> Result<Vec<(Seen, Vec<Seen>)>> {
+    let (Some(of_bank), Some(of_asked)) = (directions(task, bank, device)?, directions(task, asked, device)?) else {
+        return Ok(Vec::new());
+    };
+    let mean = of_bank.mean_keepdim(0)?; // (1, D)
+    let cosines = centred(&of_asked, &mean)?.matmul(&centred(&of_bank, &mean)?.t()?)?.to_vec2::<f32>()?; // (asked, bank)
+    let mut found = Vec::with_capacity(cosines.len());
+    for (at, cosines) in cosines.iter().enumerate() {
+        let mut order: Vec<usize> = (0..cosines.len()).collect();
+        order.sort_by(|&a, &b| cosines[b].total_cmp(&cosines[a]).then(a.cmp(&b)));
+        let class = asked.images.label(at);
+        let near = order.iter().take(NEIGHBOURS).map(|&near| {
+            let same = class.and_then(|class| Some(class == bank.images.label(near)?));
+            see(bank, near, same, cosines[near])
+        });
+        found.push((see(asked, at, None, 1.0)?, near.collect::<Result<_>>()?));
+    }
+    Ok(found)
+}
+
+/// Unit-length rows of `features` - `mean`: (n, D).
+fn centred(features: &Tensor, mean: &Tensor) -> Result<Tensor> {
+    let centred = features.broadcast_sub(mean)?;
+    let length = (centred.sqr()?.sum_keepdim(1)?.sqrt()? + 1e-12)?; // (n, 1)
+    Ok(centred.broadcast_div(&length)?)
+}
+
+fn see(set: &EvalSet, at: usize, same: Option<bool>, cosine: f32) -> Result<Seen> {
+    let side = if set.image_size > THUMB { THUMB } else { set.image_size };
+    // The view of evaluation draws nothing.
+    let picture = Transform::eval(side)
+        .apply(&set.images.load(at)?, &mut stream(0, selfie_train::Purpose::Augmentation, 0, 0))?;
+    let class = set.images.label(at).and_then(|class| set.images.classes().get(class as usize).cloned());
+    let label = class.unwrap_or_else(|| set.images.name(at));
+    Ok(Seen { picture, label, same, cosine })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_history_keeps_its_first_and_last_step() {
+        assert_eq!(spread(&[1, 2, 3], 5), [1, 2, 3]);
+        let all: Vec<u64> = (1..=20).collect();
+        let kept = spread(&all, 5);
+        assert_eq!((kept.len(), kept[0], kept[4]), (5, 1, 20));
+    }
+
+    #[test]
+    fn neighbours_are_compared_without_what_all_share() {
+        let features = Tensor::new(&[[10f32, 1.0], [10.0, -1.0]], &Device::Cpu).unwrap();
+        let mean = features.mean_keepdim(0).unwrap();
+        let rows = centred(&features, &mean).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(rows, [[0.0, 1.0], [0.0, -1.0]]);
+    }
+}

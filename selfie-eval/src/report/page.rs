@@ -1,0 +1,271 @@
+//! The page: everything in one file, no script, no request to anywhere; light or dark as its reader has it.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use selfie_train::{Image8, Riddle, RunDir, encode_jpeg, encode_png};
+use serde_json::Value;
+
+use super::chart::{Chart, short};
+use super::learned::{Learned, Seen};
+use super::svg::{escape, figure};
+use crate::error::Result;
+use crate::runs::{RunState, RunSummary};
+
+const STYLE: &str = include_str!("style.css");
+/// The last part of a name that is shown under a picture.
+const NAME: usize = 34;
+
+/// The whole page; `learned` says why where what was learned cannot be shown.
+pub fn page(
+    run: &RunDir,
+    summary: &RunSummary,
+    charts: &[Chart],
+    learned: std::result::Result<&Learned, &str>,
+) -> Result<String> {
+    let name = run.path().canonicalize().unwrap_or_else(|_| run.path().to_path_buf());
+    let name = escape(&name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
+         <title>{name} · Selfie</title><style>{STYLE}</style></head>\n<body><main>\n"
+    );
+    out += &header(&name, summary);
+    match learned {
+        Ok(learned) => out += &self::learned(learned)?,
+        Err(reason) => {
+            out += &format!("<h2>What it learned</h2><p></p><p class=\"note\">Not shown: {}.</p>\n", escape(reason));
+        }
+    }
+    out += "<h2>How it went</h2><p>Each point is a mean over the steps since the one before it.</p>\n<div class=\"charts\">\n";
+    charts.iter().for_each(|chart| out += &figure(chart));
+    out += "</div>\n";
+    out += &repeat(run);
+    out += &settings(run);
+    out += "<footer>Made by Selfie (self-supervised pretraining by masked patches, arXiv 1906.02940). The pictures lie as PNG \
+            files in report/.</footer>\n</main></body></html>\n";
+    Ok(out)
+}
+
+/// Name, state and the figures that matter.
+fn header(name: &str, summary: &RunSummary) -> String {
+    let RunSummary { step, steps, state, kind, .. } = summary;
+    let state = match state {
+        RunState::Running => format!("training: step {step} of {steps}"),
+        RunState::Done => format!("done: {steps} steps"),
+        RunState::Stopped => format!("stopped after step {step} of {steps}; --resume continues it"),
+    };
+    let kind = if *kind == "finetune" { "Fine-tuning" } else { "Pretraining by masked patches" };
+    let mut out =
+        format!("<header><p>{kind}</p><h1 class=\"name\">{name}</h1><p>{state}</p></header>\n<ul class=\"tiles\">");
+    let share = |value: f64| format!("{:.1} %", 100.0 * value);
+    let chance = summary.chance.map_or_else(String::new, |chance| format!("chance {}", share(chance)));
+    let mut tile = |name: &str, value: Option<String>, beside: &str| {
+        if let Some(value) = value {
+            // Writing to a string does not fail.
+            let _ = write!(out, "<li><span>{name}</span><strong>{value}</strong><span>{beside}</span></li>");
+        }
+    };
+    tile("Accuracy, held-out images", summary.held_out_accuracy.map(share), &chance);
+    tile("Accuracy, training", summary.accuracy.map(share), &chance);
+    tile("Loss, training", summary.loss.map(|loss| format!("{loss:.3}")), "last mean");
+    tile("Speed", summary.images_per_second.map(short), "images per second");
+    out + "</ul>\n"
+}
+
+fn learned(learned: &Learned) -> Result<String> {
+    let mut out = format!(
+        "<h2>What it learned</h2><p>Photographs that no step has seen ({}). Each hatched cell was hidden; for each, the model \
+         chose one patch among all the hidden ones of the same image.</p>\n\
+         <p class=\"key-line\"><span><b class=\"right\">✓</b>solid frame: its own patch</span>\
+         <span><b class=\"wrong\">✕</b>dashed frame: the patch of another cell</span></p>\n<div class=\"riddles\">\n",
+        escape(&learned.images)
+    );
+    for riddle in &learned.riddles {
+        let pictures = [
+            (riddle.original()?, "the image".to_owned()),
+            (riddle.seen()?, "the image with its hidden cells hatched".to_owned()),
+            (riddle.answered()?, format!("the model's choices, {} right", score(riddle))),
+        ];
+        out += "<figure class=\"riddle\">";
+        for (picture, alt) in &pictures {
+            out += &image(picture, alt, riddle.image.width())?;
+        }
+        let _ = writeln!(
+            out,
+            "<figcaption><strong>{} right</strong> · {}</figcaption></figure>",
+            score(riddle),
+            escape(&end_of(&riddle.name))
+        );
+    }
+    out += "</div>\n";
+    out += &history(learned)?;
+    out += &neighbours(&learned.neighbours)?;
+    Ok(out)
+}
+
+fn history(learned: &Learned) -> Result<String> {
+    let columns = learned.history.len();
+    if columns < 2 {
+        return Ok(String::new());
+    }
+    let mut out = format!(
+        "<h2>How that came about</h2><p>The same cells of the same images, by the checkpoints that the run has kept.</p>\n\
+         <div class=\"scroll\"><div class=\"history\" style=\"grid-template-columns:repeat({columns},minmax(132px,1fr))\">\n"
+    );
+    let rows = learned.history.iter().map(|(_, riddles)| riddles.len()).min().unwrap_or(0);
+    for row in 0..rows {
+        for (step, riddles) in &learned.history {
+            let riddle = &riddles[row];
+            let when = if *step == 0 { "before training".to_owned() } else { format!("step {step}") };
+            let alt = format!("{when}: {} right", score(riddle));
+            out += "<figure>";
+            out += &image(&riddle.answered()?, &alt, riddle.image.width())?;
+            let _ =
+                writeln!(out, "<figcaption>{when} · <strong>{} right</strong></figcaption></figure>", score(riddle));
+        }
+    }
+    Ok(out + "</div></div>\n")
+}
+
+fn neighbours(rows: &[(Seen, Vec<Seen>)]) -> Result<String> {
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let labelled = rows.iter().any(|(_, near)| near.iter().any(|seen| seen.same.is_some()));
+    let mut out = "<h2>What looks alike to it</h2><p>Left, an image that it did not train on; beside it, the training images whose \
+                   features are nearest (cosine, after taking the mean image away). "
+        .to_owned();
+    out += if labelled { "The classes were not told to it.</p>\n" } else { "</p>\n" };
+    for (asked, near) in rows {
+        out += "<div class=\"near\"><figure>";
+        out += &image(&asked.picture, &asked.label, asked.picture.width())?;
+        let _ =
+            write!(out, "<figcaption><strong>{}</strong></figcaption></figure><i></i>", escape(&end_of(&asked.label)));
+        for seen in near {
+            let label = escape(&end_of(&seen.label));
+            let label = match seen.same {
+                Some(true) => format!("<span class=\"same\">✓ {label}</span>"),
+                Some(false) => format!("<span class=\"other\">✕ {label}</span>"),
+                None => label,
+            };
+            out += "<figure>";
+            out += &image(&seen.picture, &seen.label, seen.picture.width())?;
+            let _ = write!(out, "<figcaption>{label} {:.2}</figcaption></figure>", seen.cosine);
+        }
+        out += "</div>\n";
+    }
+    Ok(out)
+}
+
+/// The commands, and what the run was made with.
+fn repeat(run: &RunDir) -> String {
+    let text = std::fs::read_to_string(run.path().join("env.json")).unwrap_or_default();
+    let environment: Value = serde_json::from_str(&text).unwrap_or_default();
+    let word = |key: &str| {
+        environment[key].as_str().map(str::to_owned).or_else(|| environment[key].as_u64().map(|n| n.to_string()))
+    };
+    let words = environment["command"].as_array().into_iter().flatten().skip(1).filter_map(Value::as_str);
+    let command = words.map(quoted).collect::<Vec<_>>().join(" ");
+    let path = run.path().display();
+    let mut lines = Vec::new();
+    if let Some(commit) = word("git_commit") {
+        lines.push(format!("git checkout {commit}"));
+    }
+    if !command.is_empty() {
+        lines.push(format!("cargo xtask {command}"));
+    }
+    lines.push(format!("# the same settings again, complete, whatever the presets say by then:\ncargo xtask pretrain --config {path}/config.toml --out runs/again"));
+    let mut out = format!(
+        "<h2>How to repeat it</h2><p>The same machine and number of threads give the same bytes.</p>\n<pre>{}</pre>\n",
+        escape(&lines.join("\n"))
+    );
+    let rows = ["started", "device", "threads", "selfie", "candle", "gemm", "system", "processor"];
+    let rows = rows.iter().filter_map(|key| Some(((*key).to_owned(), word(key)?)));
+    out += "<div class=\"sections\">";
+    out += &table("environment", rows);
+    out + "</div>\n"
+}
+
+/// Every setting, section by section.
+fn settings(run: &RunDir) -> String {
+    let text = std::fs::read_to_string(run.config_path()).unwrap_or_default();
+    let sections: toml::Table = text.parse().unwrap_or_default();
+    let mut out = "<h2>Settings</h2><p>As they were resolved, in config.toml.</p>\n<div class=\"sections\">".to_owned();
+    for (name, section) in &sections {
+        let keys = section.as_table().into_iter().flatten();
+        out += &table(name, keys.map(|(key, value)| (key.clone(), shown(value))));
+    }
+    out + "</div>\n"
+}
+
+fn table(caption: &str, rows: impl Iterator<Item = (String, String)>) -> String {
+    let rows = rows.map(|(key, value)| format!("<tr><td>{}</td><td>{}</td></tr>", escape(&key), escape(&value)));
+    format!("<table><caption>{}</caption>{}</table>\n", escape(caption), rows.collect::<String>())
+}
+
+/// A value without quotes; single-precision numbers without the digits that they do not have.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Float(number) => format!("{}", *number as f32),
+        toml::Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// A picture inside the page, as JPEG or PNG, whichever is smaller; `pixels` is the width that the model saw.
+fn image(picture: &Image8, alt: &str, pixels: usize) -> Result<String> {
+    let (png, jpeg) = (encode_png(picture)?, encode_jpeg(picture)?);
+    let (kind, bytes) = if png.len() <= jpeg.len() { ("png", png) } else { ("jpeg", jpeg) };
+    let class = if pixels < 100 { " class=\"pixels\"" } else { "" };
+    Ok(format!(
+        "<img{class} width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/{kind};base64,{}\">",
+        picture.width(),
+        picture.height(),
+        escape(alt),
+        STANDARD.encode(bytes)
+    ))
+}
+
+/// "7 of 12".
+fn score(riddle: &Riddle) -> String {
+    format!("{} of {}", riddle.right(), riddle.targets.len())
+}
+
+fn end_of(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= NAME {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(length - NAME).collect::<String>())
+    }
+}
+
+/// A word of a command line as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if word.chars().all(plain) && !word.is_empty() {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_command_line_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(["a=1", "two words", "it's", ""].map(quoted), ["a=1", "'two words'", "'it'\\''s'", "''"]);
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        assert_eq!(end_of("a/b.jpg"), "a/b.jpg");
+        assert_eq!(end_of(&format!("{}/file.jpg", "x".repeat(60))).chars().count(), NAME + 1);
+    }
+}

@@ -1,0 +1,127 @@
+//! What a run directory says of its run at a glance, and all runs below a folder.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use selfie_train::{RunDir, read_metrics};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Folders below the one that was named that are looked into.
+const DEPTH: usize = 4;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// A process is training in it.
+    Running,
+    /// It has made all its steps.
+    Done,
+    /// It ended, or was ended, before; `--resume` continues it.
+    Stopped,
+}
+
+/// A run in one line.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// Its directory.
+    pub path: PathBuf,
+    /// `pretrain` or `finetune`.
+    pub kind: &'static str,
+    /// Where it stands.
+    pub state: RunState,
+    /// Steps done, by its last line of metrics.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Mean training loss, last.
+    pub loss: Option<f64>,
+    /// Mean training accuracy, last.
+    pub accuracy: Option<f64>,
+    /// Accuracy on held-out images, last.
+    pub held_out_accuracy: Option<f64>,
+    /// The accuracy of guessing.
+    pub chance: Option<f64>,
+    /// Speed, last.
+    pub images_per_second: Option<f64>,
+    /// Seconds since it last wrote a line.
+    pub idle_seconds: Option<u64>,
+}
+
+impl RunSummary {
+    /// The run in `path`.
+    ///
+    /// # Errors
+    /// Where there is no run, or its settings cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let run = RunDir::open(path)?;
+        let config = run.config()?;
+        let kind = kind(&run);
+        let steps = if kind == "finetune" { config.finetune.steps } else { config.run.steps };
+        let lines = if run.metrics_path().exists() { read_metrics(&run.metrics_path())? } else { Vec::new() };
+        let last = |key: &str| lines.iter().rev().find_map(|line| line[key].as_f64());
+        let step = lines.iter().rev().find_map(|line| line["step"].as_u64()).unwrap_or(0);
+        let state = match run.is_locked() {
+            true => RunState::Running,
+            false if step >= steps => RunState::Done,
+            false => RunState::Stopped,
+        };
+        let changed = std::fs::metadata(run.metrics_path()).and_then(|file| file.modified()).ok();
+        let idle = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        Ok(Self {
+            path: path.to_path_buf(),
+            kind,
+            state,
+            step,
+            steps,
+            loss: last("loss"),
+            accuracy: last("accuracy"),
+            held_out_accuracy: last("held_out_accuracy"),
+            chance: last("chance"),
+            images_per_second: last("images_per_second"),
+            idle_seconds: idle.map(|idle| idle.as_secs()),
+        })
+    }
+
+    /// All runs in `folder` and below it, those that wrote last first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read; a run that cannot be read is an error of its own in the list.
+    pub fn below(folder: &Path) -> Result<Vec<Result<Self>>> {
+        let mut paths = Vec::new();
+        find(folder, DEPTH, &mut paths)?;
+        let mut runs: Vec<_> = paths.iter().map(|path| Self::read(path)).collect();
+        let age = |run: &Result<Self>| run.as_ref().ok().and_then(|run| run.idle_seconds).unwrap_or(u64::MAX);
+        runs.sort_by_key(age);
+        Ok(runs)
+    }
+}
+
+/// What trained in the directory, by the note of fine-tuning in `env.json`.
+pub(crate) fn kind(run: &RunDir) -> &'static str {
+    let text = std::fs::read_to_string(run.path().join("env.json")).unwrap_or_default();
+    let environment: Value = serde_json::from_str(&text).unwrap_or_default();
+    if environment["finetune"].is_object() { "finetune" } else { "pretrain" }
+}
+
+fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    if folder.join("config.toml").is_file() {
+        found.push(folder.to_path_buf());
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            below.push(entry.path());
+        }
+    }
+    below.sort();
+    below.iter().try_for_each(|path| find(path, depth - 1, found))
+}

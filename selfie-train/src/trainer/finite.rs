@@ -1,0 +1,106 @@
+//! What happens when a loss or a gradient is not finite: no update is made of it, and the run says where it began, or counts it and goes on.
+
+use candle_core::Tensor;
+
+use super::pass::Pass;
+use super::{TrainState, Trainer};
+use crate::config::OnNonfinite;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::task::{Phase, Task};
+
+/// Images that an error lists by number, at most.
+const SHOWN: usize = 16;
+
+impl Pass {
+    /// Whether an update may be made of it.
+    pub(super) fn is_finite(&self, grad_norm: f64) -> Result<bool> {
+        Ok(grad_norm.is_finite() && self.loss.to_scalar::<f32>()?.is_finite())
+    }
+}
+
+impl<T: Task> Trainer<'_, T> {
+    /// Copies of the running statistics, which the forward pass changes before it is known whether the batch counts; none where
+    /// a bad batch ends the run.
+    pub(super) fn statistics(&self) -> Result<Vec<Tensor>> {
+        match self.plan.run.on_nonfinite {
+            OnNonfinite::Stop => Ok(Vec::new()),
+            OnNonfinite::Skip => Ok(copies(self.store.buffers())?),
+        }
+    }
+
+    /// Leaves the update out, where that is wanted, and returns what to say of it.
+    pub(super) fn skip(
+        &self,
+        state: &mut TrainState,
+        pass: &Pass,
+        grad_norm: f64,
+        batch: &Batch,
+        statistics: Vec<Tensor>,
+        last: Option<u64>,
+    ) -> Result<String> {
+        let step = state.step + 1;
+        let loss = pass.loss.to_scalar::<f32>()?;
+        let flaw = if loss.is_finite() { format!("gradient norm {grad_norm}") } else { format!("loss {loss}") };
+        let what = format!("{flaw} is not finite, on images {}", numbers(&batch.indices));
+        let most = self.plan.run.max_skipped;
+        match self.plan.run.on_nonfinite {
+            OnNonfinite::Skip if state.skipped < most => {
+                for ((_, buffer), before) in self.store.buffers().iter().zip(&statistics) {
+                    buffer.slice_set(before, 0, 0)?;
+                }
+                state.skipped += 1;
+                Ok(format!("step {step}: {what}; update skipped ({} of at most {most})", state.skipped))
+            }
+            OnNonfinite::Skip => {
+                let what = format!("{what}, and run.max_skipped = {most} updates have been skipped");
+                Err(Error::NotFinite { step, what, last })
+            }
+            OnNonfinite::Stop => {
+                let origin = self.origin(batch, state.step)?;
+                Err(Error::NotFinite { step, what: format!("{what}{origin}"), last })
+            }
+        }
+    }
+
+    /// "; the largest activations are those of LAYER (value)": the first layer that is not finite, or else the largest.
+    fn origin(&self, batch: &Batch, step: u64) -> Result<String> {
+        let (size, micro) = (batch.len(), self.plan.run.micro_batch());
+        let mut largest: Option<(String, f32)> = None;
+        for (part, start) in (0..size).step_by(micro).enumerate() {
+            let piece = batch.narrow(start, micro.min(size - start))?;
+            for (layer, value) in self.task.activations(&piece, Phase::Train { step, part: part as u64 })? {
+                if !value.is_finite() {
+                    return Ok(format!("; the first layer that is not finite is {layer} ({value})"));
+                }
+                if largest.as_ref().is_none_or(|(_, most)| value > *most) {
+                    largest = Some((layer, value));
+                }
+            }
+        }
+        Ok(largest.map_or_else(String::new, |(layer, value)| {
+            format!("; the largest activations are those of {layer} ({value:.3e})")
+        }))
+    }
+}
+
+fn copies(buffers: Vec<(String, Tensor)>) -> candle_core::Result<Vec<Tensor>> {
+    buffers.iter().map(|(_, buffer)| buffer.copy()).collect()
+}
+
+/// "3, 14, 15 and 509 more".
+fn numbers(indices: &[usize]) -> String {
+    let shown: Vec<_> = indices.iter().take(SHOWN).map(ToString::to_string).collect();
+    let rest = indices.len().saturating_sub(SHOWN);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn long_lists_of_images_are_cut() {
+        assert_eq!(super::numbers(&[3, 14]), "3, 14");
+        assert!(super::numbers(&(0..20).collect::<Vec<_>>()).ends_with("14, 15 and 4 more"));
+    }
+}

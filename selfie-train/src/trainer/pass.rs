@@ -1,0 +1,60 @@
+//! One batch through the model and back, in micro-batches whose gradients add up to that of the batch.
+
+use candle_core::Tensor;
+
+use super::Trainer;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::gradients::Gradients;
+use crate::store::Parameter;
+use crate::task::{Phase, Task};
+
+/// What a batch came to.
+pub(super) struct Pass {
+    /// Of the mean loss.
+    pub(super) gradients: Gradients,
+    /// Mean loss: ().
+    pub(super) loss: Tensor,
+    /// Mean accuracy: ().
+    pub(super) accuracy: Tensor,
+    /// Features of the last part: (n, D).
+    pub(super) features: Option<Tensor>,
+    /// Images.
+    pub(super) images: usize,
+}
+
+impl<T: Task> Trainer<'_, T> {
+    /// The gradient of the mean loss over one batch.
+    pub(super) fn pass(&self, batch: &Batch, step: u64, parameters: &[Parameter]) -> Result<Pass> {
+        let (size, micro) = (batch.len(), self.plan.run.micro_batch());
+        let mut gradients = Gradients::default();
+        let (mut loss, mut accuracy, mut features) = (None, None, None);
+        for (part, start) in (0..size).step_by(micro).enumerate() {
+            let piece = batch.narrow(start, micro.min(size - start))?;
+            let output = self.task.loss(&piece, Phase::Train { step, part: part as u64 })?;
+            let share = piece.len() as f64 / size as f64;
+            let of_part = if share == 1.0 { output.loss } else { (output.loss * share)? };
+            gradients.add(Gradients::backward(&of_part, parameters)?)?;
+            add(&mut loss, of_part.detach())?;
+            add(&mut accuracy, (output.accuracy * share)?.detach())?;
+            features = output.features;
+        }
+        let nothing = || Tensor::new(f32::NAN, batch.images.device());
+        Ok(Pass {
+            gradients,
+            loss: loss.map_or_else(nothing, Ok)?,
+            accuracy: accuracy.map_or_else(nothing, Ok)?,
+            features,
+            images: size,
+        })
+    }
+}
+
+/// sum ← sum + part, on the device.
+pub(super) fn add(sum: &mut Option<Tensor>, part: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        None => part,
+        Some(sum) => (sum + part)?,
+    });
+    Ok(())
+}
