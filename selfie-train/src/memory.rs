@@ -40,7 +40,7 @@ impl MemoryEstimate {
         let state = 1.0 + moments + average;
 
         let values = 2.0 * state + 2.0; // the state, its copy for a checkpoint, gradients
-        let pixels = (3 * config.patch.image_size * config.patch.image_size) as f64;
+        let pixels = (config.encoder.in_channels * config.patch.image_size * config.patch.image_size) as f64;
         // The batch as floats; two more on their way, as bytes and floats.
         let images = config.run.batch_size as f64 * pixels * (FLOAT + 2.0 * (FLOAT + 1.0));
         let fixed = PROGRAM + FLOAT * values * parameters as f64 + images;

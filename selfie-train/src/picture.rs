@@ -218,7 +218,7 @@ mod tests {
     fn a_sheet_has_three_panels_a_row_and_is_a_png() {
         let sheet = draw_all(&[riddle(), riddle()]).unwrap();
         assert_eq!((sheet.width(), sheet.height()), (3 * 224 + 16, 2 * 224 + 8));
-        let again = Image8::decode(&encode_png(&sheet).unwrap(), "sheet.png").unwrap();
+        let again = Image8::decode(&encode_png(&sheet).unwrap(), "sheet.png", 3).unwrap();
         assert!(again == sheet);
         assert!(draw_all(&[]).is_err());
     }

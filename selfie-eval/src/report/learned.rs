@@ -3,8 +3,8 @@
 
 use candle_core::{Device, Tensor};
 use selfie_train::{
-    Dataset, EvalSet, Image8, MaskedPatches, MemoryEstimate, ParamStore, Riddle, RunConfig, RunDir, SelfieModel, Split,
-    Task, Transform, directions, load_run, normalise_of, stream,
+    Canvas, Dataset, EvalSet, Image8, MaskedPatches, MemoryEstimate, ParamStore, Riddle, RunConfig, RunDir,
+    SelfieModel, Split, Task, Transform, directions, load_run, normalise_of, stream,
 };
 
 use crate::error::Result;
@@ -53,9 +53,12 @@ impl Learned {
     /// Where the images or a checkpoint cannot be read.
     pub fn of(run: &RunDir, device: &Device) -> Result<Self> {
         let (config, store, task) = load_run(run, None, device)?;
-        let train = Dataset::open(&config.data.source, Split::Train)?;
+        let open = |split| {
+            Ok::<_, crate::Error>(Dataset::open(&config.data.source, split)?.with_channels(config.encoder.in_channels))
+        };
+        let train = open(Split::Train)?;
         let (asked, images) = match train.has_test_split() {
-            true => (Dataset::open(&config.data.source, Split::Test)?, "the test split"),
+            true => (open(Split::Test)?, "the test split"),
             false => (train.split_holdout(config.data.holdout)?.1, "the images held out from training"),
         };
         let train = train.split_holdout(config.data.holdout)?.0;
@@ -151,6 +154,7 @@ fn see(set: &EvalSet, at: usize, same: Option<bool>, cosine: f32) -> Result<Seen
         .apply(&set.images.load(at)?, &mut stream(0, selfie_train::Purpose::Augmentation, 0, 0))?;
     let class = set.images.label(at).and_then(|class| set.images.classes().get(class as usize).cloned());
     let label = class.unwrap_or_else(|| set.images.name(at));
+    let picture = Canvas::enlarged(&picture, 1).finish().map_err(selfie_train::Error::from)?;
     Ok(Seen { picture, label, same, cosine })
 }
 

@@ -68,9 +68,7 @@ fn words(seen: &Seen) -> String {
 /// Small images with each pixel as a square.
 fn larger(image: &Image8) -> Result<Image8> {
     let scale = 112usize.div_ceil(image.width()).max(1);
-    let (width, height) = (image.width() * scale, image.height() * scale);
-    let pixels = (0..width * height).flat_map(|at| image.pixel(at % width / scale, at / width / scale)).collect();
-    Ok(Image8::new(width, height, pixels).map_err(selfie_train::Error::from)?)
+    Ok(Canvas::enlarged(image, scale).finish().map_err(selfie_train::Error::from)?)
 }
 
 /// Pictures of one size with words above each.

@@ -140,7 +140,7 @@ fn a_run_ends_with_its_report_which_needs_nothing_else() {
     for picture in ["loss", "accuracy", "learning-rate", "speed", "masked-patches", "history", "neighbours"] {
         let path = place.path(&format!("run/report/{picture}.png"));
         let png = std::fs::read(&path).unwrap();
-        let picture = selfie_train::Image8::decode(&png, &path).unwrap();
+        let picture = selfie_train::Image8::decode(&png, &path, 3).unwrap();
         assert!(picture.width() > 200 && picture.height() > 100);
     }
     // Without its images and checkpoints there is still a page, which says so.

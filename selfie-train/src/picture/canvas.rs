@@ -16,7 +16,7 @@ const HIDDEN: [[u8; 3]; 2] = [[112, 118, 126], [150, 156, 164]];
 /// let mut canvas = Canvas::blank(20, 10);
 /// canvas.stroke((5.0, 5.0), (15.0, 5.0), 2.0, [0, 0, 0]);
 /// let picture = canvas.finish()?;
-/// assert_eq!((picture.pixel(10, 5), picture.pixel(10, 9)), ([0, 0, 0], [255, 255, 255]));
+/// assert_eq!((picture.pixel(10, 5), picture.pixel(10, 9)), (&[0, 0, 0][..], &[255, 255, 255][..]));
 /// # Ok::<(), selfie_train::DataError>(())
 /// ```
 pub struct Canvas {
@@ -32,10 +32,11 @@ impl Canvas {
         Self { width, height, pixels: vec![PAPER; width * height] }
     }
 
-    /// `image` with each pixel as a square of `scale`.
-    pub(super) fn enlarged(image: &Image8, scale: usize) -> Self {
+    /// `image` in colour, with each pixel as a square of `scale`.
+    #[must_use]
+    pub fn enlarged(image: &Image8, scale: usize) -> Self {
         let (width, height) = (image.width() * scale, image.height() * scale);
-        let pixels = (0..width * height).map(|at| image.pixel(at % width / scale, at / width / scale)).collect();
+        let pixels = (0..width * height).map(|at| colour(image, at % width / scale, at / width / scale)).collect();
         Self { width, height, pixels }
     }
 
@@ -51,7 +52,7 @@ impl Canvas {
     pub fn paste(&mut self, image: &Image8, (left, top): (usize, usize)) {
         for y in 0..image.height() {
             for x in 0..image.width() {
-                self.set(left + x, top + y, image.pixel(x, y));
+                self.set(left + x, top + y, colour(image, x, y));
             }
         }
     }
@@ -135,6 +136,15 @@ impl Canvas {
         if x < self.width && y < self.height {
             self.pixels[y * self.width + x] = colour;
         }
+    }
+}
+
+/// A pixel as red, green and blue: of an image with one or two channels the first as gray, of others the first three.
+fn colour(image: &Image8, x: usize, y: usize) -> [u8; 3] {
+    match *image.pixel(x, y) {
+        [r, g, b, ..] => [r, g, b],
+        [gray, ..] => [gray; 3],
+        [] => PAPER,
     }
 }
 
