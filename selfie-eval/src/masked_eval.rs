@@ -110,7 +110,7 @@ impl MaskedEval {
         let checkpoint = run.read_checkpoint(step)?;
         let store = ParamStore::new(config.run.seed, device);
         let model = SelfieModel::new(&config, store.builder())?;
-        store.load(checkpoint.best_weights())?;
+        store.load(checkpoint.used_weights())?;
         let task = MaskedPatches::new(model, &config)?;
         let (images, split) = open_split(&config, split)?;
         Ok(Self { run: run.path().to_path_buf(), device: device.clone(), config, checkpoint, task, images, split })

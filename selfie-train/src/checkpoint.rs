@@ -144,7 +144,7 @@ impl Checkpoint {
 
     /// The same as they are used: their moving average where the run keeps one.
     #[must_use]
-    pub fn best_weights(&self) -> &Weights {
+    pub fn used_weights(&self) -> &Weights {
         if self.average.iter().next().is_some() { &self.average } else { &self.weights }
     }
 }

@@ -46,7 +46,7 @@ impl Pretrained {
             let checkpoint = run.read_checkpoint(step)?;
             return Ok(Self {
                 file: checkpoint.path().to_path_buf(),
-                encoder: checkpoint.best_weights().below("encoder"),
+                encoder: checkpoint.used_weights().below("encoder"),
                 encoder_config: Some(config.encoder.clone()),
                 normalise: Some((config.data.mean.clone(), config.data.std.clone())),
                 run: Some(config),
@@ -77,7 +77,7 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
     let config = run.config()?;
     let store = ParamStore::new(config.run.seed, device);
     let model = SelfieModel::new(&config, store.builder())?;
-    store.load(run.read_checkpoint(step)?.best_weights())?;
+    store.load(run.read_checkpoint(step)?.used_weights())?;
     let task = MaskedPatches::new(model, &config)?;
     Ok((config, store, task))
 }
@@ -85,7 +85,7 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
 /// Weights for `--init-from`: of a run, a checkpoint, or a trunk; under the names of the whole model.
 pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
     if from.is_dir() {
-        return Ok(RunDir::open(from)?.read_checkpoint(None)?.best_weights().clone());
+        return Ok(RunDir::open(from)?.read_checkpoint(None)?.used_weights().clone());
     }
     let weights = Weights::open(from)?;
     let whole = weights.iter().any(|(name, _)| name.starts_with("encoder."));

@@ -39,7 +39,7 @@ fn an_average_of_the_weights_resumes_to_the_same_bits_and_is_what_others_take() 
     let value = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let name = "encoder.conv1.weight";
     let (trained, average) =
-        (value(checkpoint.weights().get(name).unwrap()), value(checkpoint.best_weights().get(name).unwrap()));
+        (value(checkpoint.weights().get(name).unwrap()), value(checkpoint.used_weights().get(name).unwrap()));
     assert_ne!(trained, average);
     let (_, store, _) = load_run(&run, None, &Device::Cpu).unwrap();
     assert_eq!(value(&store.get(name).unwrap()), average);

@@ -73,6 +73,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let result = result_file::write(&out, &report)?;
     screen.result(words(&report))?;
     screen.result(format!("wrote      {}\n           {}", weights.display(), result.display()))?;
+    super::report::at_the_end(&out, shared.device()?, &screen)?;
     screen.json(&report)
 }
 

@@ -31,18 +31,16 @@ pub fn charts(lines: &[Value]) -> Vec<Chart> {
         plain("learning-rate", "Learning rate", vec![line("rate", "lr")], true),
         plain("speed", "Images per second", vec![line("speed", "images_per_second")], true),
         plain("gradient-norm", "Gradient norm", vec![line("norm", "grad_norm")], true),
-        plain(
-            "feature-spread",
-            "Spread of the features (0: collapsed)",
-            vec![line("standard deviation", "feature_std")],
-            true,
-        ),
+        Chart {
+            reference: Some(("evenly spread; 0 is collapsed", 1.0)),
+            ..plain("feature-spread", "Spread of the features", vec![line("deviation", "feature_std")], true)
+        },
         Chart {
             reference: lines.iter().find_map(|line| line["knn_probe_chance"].as_f64()).map(|chance| ("chance", chance)),
             share: true,
             ..plain(
                 "knn-probe",
-                "kNN probe (a quick look, no result)",
+                "kNN probe: a quick look, no result",
                 vec![dots("accuracy", "knn_probe_accuracy")],
                 true,
             )

@@ -11,7 +11,7 @@ use super::chart::{Chart, short};
 use super::learned::{Learned, Seen};
 use super::svg::{escape, figure};
 use crate::error::Result;
-use crate::runs::{RunState, RunSummary};
+use crate::runs::{RunState, RunSummary, kind};
 
 const STYLE: &str = include_str!("style.css");
 /// The last part of a name that is shown under a picture.
@@ -32,7 +32,7 @@ pub fn page(
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
          <title>{name} · Selfie</title><style>{STYLE}</style></head>\n<body><main>\n"
     );
-    out += &header(&name, summary);
+    out += &header(&name, summary, &tested(run));
     match learned {
         Ok(learned) => out += &self::learned(learned)?,
         Err(reason) => {
@@ -50,16 +50,16 @@ pub fn page(
 }
 
 /// Name, state and the figures that matter.
-fn header(name: &str, summary: &RunSummary) -> String {
+fn header(name: &str, summary: &RunSummary, tested: &Value) -> String {
     let RunSummary { step, steps, state, kind, .. } = summary;
     let state = match state {
         RunState::Running => format!("training: step {step} of {steps}"),
         RunState::Done => format!("done: {steps} steps"),
         RunState::Stopped => format!("stopped after step {step} of {steps}; --resume continues it"),
     };
-    let kind = if *kind == "finetune" { "Fine-tuning" } else { "Pretraining by masked patches" };
+    let title = if *kind == "finetune" { "Fine-tuning" } else { "Pretraining by masked patches" };
     let mut out =
-        format!("<header><p>{kind}</p><h1 class=\"name\">{name}</h1><p>{state}</p></header>\n<ul class=\"tiles\">");
+        format!("<header><p>{title}</p><h1 class=\"name\">{name}</h1><p>{state}</p></header>\n<ul class=\"tiles\">");
     let share = |value: f64| format!("{:.1} %", 100.0 * value);
     let chance = summary.chance.map_or_else(String::new, |chance| format!("chance {}", share(chance)));
     let mut tile = |name: &str, value: Option<String>, beside: &str| {
@@ -68,11 +68,22 @@ fn header(name: &str, summary: &RunSummary) -> String {
             let _ = write!(out, "<li><span>{name}</span><strong>{value}</strong><span>{beside}</span></li>");
         }
     };
+    let of = |key: &str| tested[key].as_f64();
+    let images = of("images").map_or_else(String::new, |images| {
+        format!("± {} on {images} images", share(of("standard_error").unwrap_or(0.0)))
+    });
+    tile("Accuracy, test split", of("top1").map(share), &images);
     tile("Accuracy, held-out images", summary.held_out_accuracy.map(share), &chance);
     tile("Accuracy, training", summary.accuracy.map(share), &chance);
     tile("Loss, training", summary.loss.map(|loss| format!("{loss:.3}")), "last mean");
     tile("Speed", summary.images_per_second.map(short), "images per second");
     out + "</ul>\n"
+}
+
+/// The result of a fine-tuning; nothing of a pretraining.
+fn tested(run: &RunDir) -> Value {
+    let text = std::fs::read_to_string(run.path().join("result.json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 fn learned(learned: &Learned) -> Result<String> {
@@ -177,7 +188,12 @@ fn repeat(run: &RunDir) -> String {
     if !command.is_empty() {
         lines.push(format!("cargo xtask {command}"));
     }
-    lines.push(format!("# the same settings again, complete, whatever the presets say by then:\ncargo xtask pretrain --config {path}/config.toml --out runs/again"));
+    if kind(run) == "pretrain" {
+        lines.push(format!(
+            "# with its own complete settings, whatever the presets say by then:\n\
+             cargo xtask pretrain --config {path}/config.toml --out runs/again"
+        ));
+    }
     let mut out = format!(
         "<h2>How to repeat it</h2><p>The same machine and number of threads give the same bytes.</p>\n<pre>{}</pre>\n",
         escape(&lines.join("\n"))

@@ -7,7 +7,7 @@ use super::chart::{Chart, Stroke};
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 230.0;
 /// Room for the labels: left, right, top, bottom.
-const MARGIN: [f64; 4] = [46.0, 14.0, 10.0, 34.0];
+const MARGIN: [f64; 4] = [52.0, 16.0, 12.0, 38.0];
 
 /// `text` where HTML would read it as more than text.
 pub fn escape(text: &str) -> String {
@@ -36,7 +36,7 @@ pub fn figure(chart: &Chart) -> String {
             "<path class=\"grid\" d=\"M{left} {at:.1}H{:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
             WIDTH - right,
             left - 6.0,
-            at + 3.5
+            at + 4.5
         );
     }
     for &tick in &steps.ticks {
@@ -44,7 +44,7 @@ pub fn figure(chart: &Chart) -> String {
         let _ = write!(
             out,
             "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>",
-            HEIGHT - bottom + 15.0
+            HEIGHT - bottom + 17.0
         );
     }
     let _ = write!(

@@ -8,8 +8,8 @@ use crate::schedule::warmup_steps;
 const MOST_WAITING: f64 = 0.2;
 /// Features nearer to each other than this have collapsed ([`crate::metrics::feature_std`]: 0 is one point, 1 evenly spread).
 const LEAST_SPREAD: f64 = 0.01;
-/// Standard errors that an accuracy must lie above chance by.
-const STANDARD_ERRORS: f64 = 3.0;
+/// Share of chance that an accuracy must lie above it by, beyond its standard error.
+const ABOVE_CHANCE: f64 = 0.02;
 /// A loss so many times its lowest, and that of guessing, diverges.
 const DIVERGES: f64 = 2.0;
 
@@ -67,8 +67,10 @@ impl Watch {
     fn at_chance(&self, line: &StepMetrics) -> Option<String> {
         let chance = self.chance;
         let accuracy = self.right / self.images;
+        // By images, whose answers depend on each other. One standard error, and asked again at every line: a run that learns
+        // is left alone, one that does not is found out in the end.
         let error = (chance * (1.0 - chance) / self.images).sqrt();
-        let lost = line.step >= self.judged_from && accuracy < chance + STANDARD_ERRORS * error;
+        let lost = line.step >= self.judged_from && accuracy < chance + error.max(ABOVE_CHANCE * chance);
         lost.then(|| {
             let steps = line.step - self.warmed_up;
             format!(
