@@ -75,7 +75,7 @@ fn damaged_files_are_errors_or_images() {
 }
 
 #[test]
-#[ignore = "the whole of it takes a minute"]
+#[ignore = "a share of it runs with the tests"]
 fn a_hundred_thousand_damaged_files_are_errors_or_images() {
     let (past_magic, _) = survive(100_000, 2);
     assert!(past_magic > 33_334, "{past_magic}");

@@ -26,7 +26,7 @@ const MOST_PIXELS_PER_BYTE: u64 = 64 * 8 * 16;
 pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Image8, Reason> {
     let header = Header::read(bytes)?;
     check_size(header.width.into(), header.height.into(), bytes, MOST_PIXELS_PER_BYTE)?;
-    if is_cut_off(bytes) {
+    if !has_an_end(&bytes[header.first_scan..]) {
         return Err("the JPEG is cut off: it has no end marker".to_string());
     }
     // libjpeg spreads coarse colours over so few columns by a rule of its own, other decoders by theirs; the results are up to
@@ -72,11 +72,8 @@ fn orientation(exif: Option<&[u8]>) -> Orientation {
     exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Whether the last scan is not followed by the end of the image. Inside a scan the two markers cannot occur, and a
-/// thumbnail's stand before it.
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    const SCAN: [u8; 2] = [0xff, 0xda];
-    const END: [u8; 2] = [0xff, 0xd9];
-    let last = jpeg.windows(2).rev().find(|m| *m == SCAN || *m == END);
-    last.is_none_or(|marker| marker != END)
+/// Whether an end marker follows the first scan, in what stands after its header. Inside a scan that marker cannot occur; a
+/// thumbnail's stands before, and anything may follow: cameras append films.
+fn has_an_end(scans: &[u8]) -> bool {
+    scans.windows(2).rev().any(|pair| pair == [0xff, 0xd9])
 }

@@ -67,6 +67,18 @@ fn a_file_that_is_cut_off_is_refused() {
 }
 
 #[test]
+fn what_stands_behind_a_jpeg_is_passed_over() {
+    let golden = Golden::read();
+    for name in ["jpeg-420", "jpeg-progressive", "jpeg-restarts", "jpeg-single-component-scans"] {
+        let bytes = golden.bytes(&format!("file.{name}"));
+        let film = [&*bytes, b"film \xff\xda\x00\x08\xff\xd8\xff\xda film"].concat();
+        assert_eq!(decode(&film, name, 3).unwrap(), decode(&bytes, name, 3).unwrap());
+        let without_end = &bytes[..bytes.len() - 2];
+        assert!(decode(without_end, name, 3).unwrap_err().to_string().contains("no end marker"));
+    }
+}
+
+#[test]
 fn a_declared_size_is_checked_before_anything_is_allocated() {
     let golden = Golden::read();
     let with = |name: &str, at: usize, size: &[u8]| {

@@ -14,6 +14,8 @@ pub(super) struct Header {
     pub(super) coarse_columns: bool,
     /// Whether the file is sequential and its first scan does not hold all components.
     pub(super) single_component_scans: bool,
+    /// Where the first scan's header begins.
+    pub(super) first_scan: usize,
 }
 
 /// How the samples are coded, of the kinds that are decoded.
@@ -41,6 +43,7 @@ impl Header {
                 (0xc4 | 0xc8 | 0xcc, _) => {} // tables, between the numbers of the frames
                 (0xc0..=0xcf, None) => frame = Some(Self::of_frame(marker, segment)?),
                 (0xda, Some(frame)) => {
+                    frame.first_scan = jpeg.len() - after.len();
                     let in_scan = segment.first().map_or(0, |&n| usize::from(n));
                     frame.single_component_scans = frame.coding == Coding::Sequential && in_scan < frame.components;
                     return Ok(*frame);
@@ -80,6 +83,7 @@ impl Header {
             components: usize::from(components),
             coarse_columns: columns.clone().any(|h| Some(h) != columns.clone().next()),
             single_component_scans: false,
+            first_scan: 0,
         })
     }
 }
@@ -107,6 +111,7 @@ mod tests {
         let header = Header::read(&jpeg(0xc0, 8, 3)).unwrap();
         assert_eq!((header.width, header.height, header.components), (259, 2, 3));
         assert!(header.coarse_columns);
+        assert_eq!(header.first_scan, jpeg(0xc0, 8, 3).len() - 3);
         assert_eq!((header.coding, header.single_component_scans), (Coding::Sequential, false));
         assert!(Header::read(&jpeg(0xc1, 8, 1)).unwrap().single_component_scans);
         let progressive = Header::read(&jpeg(0xc2, 8, 1)).unwrap();
