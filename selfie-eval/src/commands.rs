@@ -1,6 +1,7 @@
 //! The command line: what there is, and which file does it.
 
 mod bench;
+mod data;
 pub mod failure;
 mod figures;
 mod finetune;
@@ -38,6 +39,7 @@ enum Command {
     LinearEval(linear_eval::Options),
     Runs(runs::Options),
     Report(report::Options),
+    Data(data::Options),
     Bench(bench::Options),
 }
 
@@ -52,6 +54,7 @@ impl Cli {
             Command::LinearEval(options) => linear_eval::run(options),
             Command::Runs(options) => runs::run(options),
             Command::Report(options) => report::run(options),
+            Command::Data(options) => data::run(options),
             Command::Bench(options) => bench::run(options),
         }
     }

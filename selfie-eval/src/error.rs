@@ -33,6 +33,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Images of a data set that was checked cannot be read.
+    #[error("data: {bad} of {images} images of {data} cannot be read; they are listed above")]
+    BadImages {
+        /// The `--data` string.
+        data: String,
+        /// Images that cannot be read.
+        bad: usize,
+        /// Images that were checked.
+        images: usize,
+    },
     /// Data, weights, model or training.
     #[error(transparent)]
     Train(#[from] selfie_train::Error),
@@ -60,7 +70,7 @@ impl Error {
         match self {
             Self::Config { .. } => 2,
             Self::Train(error) => error.exit_code(),
-            Self::Shape { .. } | Self::Io { .. } => 1,
+            Self::Shape { .. } | Self::Io { .. } | Self::BadImages { .. } => 1,
         }
     }
 }

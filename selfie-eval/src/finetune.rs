@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, Device};
 use selfie_encoder::{Mode, ResNet};
 use selfie_train::{
-    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag, TrainReport,
-    TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
+    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag,
+    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ impl Finetune {
     /// Where settings, data or weights do not fit; all of it before any training.
     pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
         config.validate()?;
-        let data = Labelled::open(&config.data.source, &config.finetune.labels, config.run.seed)?;
+        let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
         let (trunk, _) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) =
@@ -144,6 +144,7 @@ impl Finetune {
             seed: self.plan.run.seed,
             start_position: self.state.position(&self.plan),
             end_position: Some(self.plan.run.steps * self.plan.run.batch_size as u64),
+            ..LoaderConfig::default()
         };
         let size = self.config.patch.image_size;
         let transform = match self.config.finetune.augment {
@@ -164,6 +165,10 @@ impl Finetune {
             quiet: session.quiet,
             stop: session.stop.clone(),
         };
+        if let Some(run) = session.run_dir {
+            self.data.bad.list_in(&run.bad_images_path())?;
+            self.data.write_labels(&run.labels_path())?;
+        }
         if self.state.step == 0 {
             trainer.save(&self.state)?; // P's weights must survive a kill before the first checkpoint
         }
@@ -175,13 +180,14 @@ impl Finetune {
     /// # Errors
     /// Where an image cannot be read.
     pub fn test(&self) -> Result<Accuracy> {
-        let mut predicted = Vec::with_capacity(self.data.test.len());
+        let (mut predicted, mut labels) = (Vec::new(), Vec::new());
         let mut loader = self.view().batches(&self.data.test, &self.device)?;
         while let Some(batch) = loader.next()? {
             let logits = self.task.network().forward(&batch.images, Mode::Eval)?; // (B, classes)
             predicted.extend(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
+            // Not those of all images: one that cannot be read is left out.
+            labels.extend(batch.indices.iter().filter_map(|&i| self.data.test.label(i)));
         }
-        let labels: Vec<_> = (0..self.data.test.len()).filter_map(|i| self.data.test.label(i)).collect();
         Accuracy::new(&predicted, &labels, self.data.classes())
     }
 

@@ -1,8 +1,9 @@
 //! Labelled images for training and for the test, checked before any work.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use selfie_train::{DataError, Dataset, LabelBudget, Split, label_subset};
+use selfie_train::{BadImages, DataConfig, DataError, Dataset, LabelBudget, Split, label_subset};
 
 use crate::error::{Error, Result};
 
@@ -17,14 +18,16 @@ pub struct Labelled {
     pub test: Dataset,
     /// The budget, as written.
     pub budget: String,
+    /// The images of all three that could not be read.
+    pub bad: BadImages,
 }
 
 impl Labelled {
-    /// Opens the data that a `--data` string names, with `budget` (`5%`, `400/class`) of the training labels, drawn
-    /// from `seed`.
+    /// Opens the data that `config` names, with `budget` (`5%`, `400/class`) of the training labels, drawn from `seed`.
     ///
     /// ```
-    /// let data = selfie_eval::Labelled::open("sample", "4/class", 0)?;
+    /// let config = selfie_train::DataConfig { source: "sample".into(), ..Default::default() };
+    /// let data = selfie_eval::Labelled::open(&config, "4/class", 0)?;
     /// assert_eq!((data.classes().len(), data.train.len(), data.test.len()), (12, 48, 48));
     /// # Ok::<(), selfie_eval::Error>(())
     /// ```
@@ -32,21 +35,32 @@ impl Labelled {
     /// # Errors
     /// Where a split or its labels are missing, the budget cannot be, or a class of the test split has no training
     /// image.
-    pub fn open(source: &str, budget: &str, seed: u64) -> Result<Self> {
+    pub fn open(config: &DataConfig, budget: &str, seed: u64) -> Result<Self> {
         let parsed: LabelBudget = budget.parse().map_err(|error: DataError| match error {
             DataError::Config { reason, .. } => Error::config("finetune.labels", format!("met {reason}")),
             error => error.into(),
         })?;
-        let all = Dataset::open(source, Split::Train)?;
+        let (source, bad) = (config.source.as_str(), config.bad_images());
+        let all = Dataset::open(source, Split::Train)?.with_bad_images(&bad);
         let train = label_subset(&all, parsed, seed)?;
-        let test = Dataset::open(source, Split::Test)?;
+        let test = Dataset::open(source, Split::Test)?.with_bad_images(&bad);
         let labelled: Vec<_> = (0..test.len()).filter(|&i| test.label(i).is_some()).collect();
         if labelled.is_empty() {
             return Err(DataError::NoLabels { given: format!("the test split of {source}") }.into());
         }
         let test = test.select(&labelled)?;
         check_classes(&train, &test)?;
-        Ok(Self { all, train, test, budget: parsed.to_string() })
+        Ok(Self { all, train, test, budget: parsed.to_string(), bad })
+    }
+
+    /// Writes the images whose labels may be used, a name and its class a line with a tab between, in their order.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write_labels(&self, file: &Path) -> Result<()> {
+        let class = |i: usize| self.train.label(i).and_then(|label| self.classes().get(label as usize));
+        let lines = (0..self.train.len()).filter_map(|i| Some(format!("{}\t{}\n", self.train.name(i), class(i)?)));
+        std::fs::write(file, lines.collect::<String>()).map_err(Error::io(file))
     }
 
     /// The names of the classes, those of both splits.

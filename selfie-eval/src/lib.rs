@@ -6,6 +6,7 @@ mod cholesky;
 mod error;
 mod features;
 mod finetune;
+mod inspect;
 mod labelled;
 mod lbfgs;
 mod linear_eval;
@@ -26,6 +27,7 @@ pub use bench::{
 pub use error::{Error, Result};
 pub use features::{FeatureKind, Features, View, extract};
 pub use finetune::{Finetune, FinetuneReport, Session};
+pub use inspect::{BadImage, Labels, Sizes, Stats, Verified, split_name, stats, verify};
 pub use labelled::Labelled;
 pub use lbfgs::{Minimum, minimise};
 pub use linear_eval::{LinearEval, LinearReport, LinearResult, Tuning};

@@ -108,7 +108,7 @@ impl LinearEval {
     /// Where settings, data or weights do not fit; all of it before any work.
     pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
         config.validate()?;
-        let data = Labelled::open(&config.data.source, &config.finetune.labels, config.run.seed)?;
+        let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
         let (_, trunk) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;

@@ -9,15 +9,18 @@
 //! instead of black borders.
 //!
 //! ```text
-//! source ── folder, cifar      where images come from, behind one trait
-//! dataset ── holdout, labels   a numbered set and its parts
+//! open ── folder, list, cifar, imagenet32, parquet_shards, tar_shards, hub     a --data string to a source
+//! source ── blocks, spans, names, label_words, splits, index_cache, npz        what sources are made of
+//! dataset ── holdout, labels, visit    a numbered set and its parts
 //! decode                       a file's bytes to pixels
 //! image8 ── resize, colour     bytes to bytes
 //! transform                    the random changes of training, the view of evaluation
 //! normalise                    bytes to floats, mean and deviation
-//! order, draw ── loader        which image when, and the threads
+//! order, draw, bad_images ── loader    which image when, and the threads
 //! ```
 
+mod bad_images;
+mod blocks;
 mod cifar;
 mod colour;
 mod config;
@@ -27,17 +30,31 @@ mod draw;
 mod error;
 mod folder;
 mod holdout;
+mod hub;
 mod image8;
+mod imagenet32;
+mod index_cache;
+mod label_words;
 mod labels;
+mod list;
 mod loader;
+mod names;
 mod normalise;
+mod npz;
+mod open;
 mod order;
+mod parquet_shards;
 mod resize;
 mod source;
+mod spans;
+mod splits;
+mod tar_shards;
 #[cfg(test)]
 mod tests;
 mod transform;
+mod visit;
 
+pub use bad_images::{BadImages, OnBadImage};
 pub use colour::Colours;
 pub use config::{Augment, DataConfig};
 pub use dataset::Dataset;
@@ -45,6 +62,8 @@ pub use error::{DataError, DataResult};
 pub use image8::Image8;
 pub use labels::{LabelBudget, label_subset};
 pub use loader::{Batch, Loader, LoaderConfig};
-pub use normalise::{Normalise, channel_stats};
+pub use normalise::{Normalise, channel_stats, channel_stats_of};
+pub use open::fetch_data;
 pub use source::Split;
 pub use transform::Transform;
+pub use visit::visit_images;

@@ -142,6 +142,9 @@ fn is_data_config(error: &DataError) -> bool {
     matches!(
         error,
         D::NoSuchFolder { .. }
+            | D::NoSuchFile { .. }
+            | D::NoFiles { .. }
+            | D::HubRefused { .. }
             | D::NotAFolder { .. }
             | D::NoImages { .. }
             | D::UnknownScheme { .. }

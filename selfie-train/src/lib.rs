@@ -32,8 +32,9 @@ pub use config::{
     ScheduleName, recipe_changes,
 };
 pub use data::{
-    Augment, Batch, Colours, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader, LoaderConfig,
-    Normalise, Split, Transform, channel_stats, label_subset,
+    Augment, BadImages, Batch, Colours, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader,
+    LoaderConfig, Normalise, OnBadImage, Split, Transform, channel_stats, channel_stats_of, fetch_data, label_subset,
+    visit_images,
 };
 pub use device::{DeviceChoice, describe_device};
 pub use ema::Ema;

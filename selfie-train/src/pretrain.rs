@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::checkpoint::Best;
 use crate::clock::utc_now;
 use crate::config::{Plan, RunConfig};
-use crate::data::{Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
+use crate::data::{BadImages, Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
 use crate::device::DeviceChoice;
 use crate::environment::environment;
 use crate::error::{Error, Result};
@@ -69,6 +69,8 @@ pub struct PretrainReport {
     pub held_out: Option<Evaluation>,
     /// The best of the run's evaluations.
     pub best: Option<Best>,
+    /// Images that could not be read; `bad-images.txt` lists them.
+    pub bad_images: usize,
     /// Trained values.
     pub parameters: usize,
     /// Files of the run.
@@ -82,6 +84,7 @@ pub struct Pretraining {
     device: Device,
     train: Dataset,
     held_out: Dataset,
+    bad: BadImages,
     store: ParamStore,
     task: MaskedPatches,
     loaded: Option<LoadReport>,
@@ -119,7 +122,9 @@ impl Pretraining {
         let device = options.device.select()?;
 
         // What is held out never trains; mean and deviation become part of the settings.
-        let all = Dataset::open(&config.data.source, Split::Train)?.with_channels(config.encoder.in_channels);
+        let bad = config.data.bad_images();
+        let all = Dataset::open(&config.data.source, Split::Train)?.with_bad_images(&bad);
+        let all = all.with_channels(config.encoder.in_channels);
         let (train, held_out) = all.split_holdout(config.data.holdout)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) = channel_stats(&train, STATS_IMAGES)?;
@@ -140,7 +145,7 @@ impl Pretraining {
             false => TrainState::fresh(&plan, &store)?,
         };
         let options = options.clone();
-        Ok(Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, state, lock })
+        Ok(Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, state, lock })
     }
 
     /// The settings, complete: with the mean and deviation that were measured.
@@ -184,7 +189,7 @@ impl Pretraining {
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop; a run to resume that does not fit; whatever fails while it trains.
     pub fn run(self) -> Result<PretrainReport> {
-        let Self { config, options, device, train, held_out, store, task, loaded, plan, recipe, mut state, lock } =
+        let Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, mut state, lock } =
             self;
         let started = Instant::now();
 
@@ -213,6 +218,7 @@ impl Pretraining {
         if loaded.is_some() {
             trainer.save(&state)?; // the weights it starts with must survive a kill before the first checkpoint
         }
+        bad.list_in(&run_dir.bad_images_path())?;
         run_dir.write_config(&config)?; // from here on there is a run
         let report = trainer.train(&mut state, &mut loader)?;
 
@@ -221,6 +227,9 @@ impl Pretraining {
         state.ema.as_ref().map_or_else(write, |ema| ema.in_place_of(&store, write))?;
         let mut files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
         files.extend(run_dir.latest_checkpoint());
+        if bad.count() > 0 {
+            files.push(run_dir.bad_images_path());
+        }
         Ok(PretrainReport {
             run_dir: run_dir.path().to_path_buf(),
             steps: report.steps,
@@ -231,6 +240,7 @@ impl Pretraining {
             seconds: started.elapsed().as_secs_f64(),
             held_out: report.held_out,
             best: report.best,
+            bad_images: bad.count(),
             parameters: store.num_parameters(),
             files,
         })
@@ -256,6 +266,7 @@ fn training_loader(config: &RunConfig, plan: &Plan, train: Dataset, position: u6
         seed: plan.run.seed,
         start_position: position,
         end_position: Some(plan.run.steps * plan.run.batch_size as u64),
+        ..LoaderConfig::default()
     };
     Ok(Loader::new(train, transform, normalise_of(config)?, batches, device)?)
 }

@@ -122,6 +122,18 @@ impl RunDir {
         self.path.join("encoder.safetensors")
     }
 
+    /// `bad-images.txt`: the images that could not be read, with the reasons; not there where all could.
+    #[must_use]
+    pub fn bad_images_path(&self) -> PathBuf {
+        self.path.join("bad-images.txt")
+    }
+
+    /// `labels.txt`: the images whose labels a fine-tuning may use, with their classes.
+    #[must_use]
+    pub fn labels_path(&self) -> PathBuf {
+        self.path.join("labels.txt")
+    }
+
     fn checkpoints_path(&self) -> PathBuf {
         self.path.join("checkpoints")
     }

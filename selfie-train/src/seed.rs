@@ -26,6 +26,8 @@ pub enum Purpose {
     Augmentation = 7,
     /// The choice of labelled images: `a` is the class.
     LabelSubset = 8,
+    /// The images drawn for one that cannot be read: `a` is the epoch, `b` its number in the data set.
+    Replacement = 9,
 }
 
 /// The generator of (seed, purpose, a, b).

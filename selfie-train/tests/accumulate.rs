@@ -45,7 +45,7 @@ fn trained(micro_batch_size: usize) -> (Vec<f32>, f64, f64) {
     let labels: Vec<_> = (0..24).map(|i| i % 2).collect();
     let data = Dataset::from_images(images, &labels, &["a", "b"]).unwrap();
     let normalise = Normalise::new(&[0.5; 3], &[0.25; 3]).unwrap();
-    let batches = LoaderConfig { batch_size: 12, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let batches = LoaderConfig { batch_size: 12, workers: 1, ..Default::default() };
     let mut loader = Loader::new(data, Transform::eval(4), normalise, batches, &Device::Cpu).unwrap();
 
     let (plan, store) = (plan(micro_batch_size), ParamStore::new(0, &Device::Cpu));
@@ -120,7 +120,7 @@ fn model_trained(micro_batch_size: usize) -> (Vec<(String, Vec<f32>)>, f64) {
     let images = (0..12).map(|i| Image8::new(32, 32, pixels(i)).unwrap()).collect();
     let data = Dataset::from_images(images, &[], &[]).unwrap();
     let normalise = Normalise::new(&[0.5; 3], &[0.25; 3]).unwrap();
-    let batches = LoaderConfig { batch_size: 6, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let batches = LoaderConfig { batch_size: 6, workers: 1, ..Default::default() };
     let mut loader = Loader::new(data, Transform::eval(32), normalise, batches, &Device::Cpu).unwrap();
     let (plan, store) = (config.pretrain_plan(), ParamStore::new(0, &Device::Cpu));
     let model = SelfieModel::new(&config, store.builder()).unwrap();

@@ -31,6 +31,7 @@ fn loader(data: &Dataset, augment: Augment, workers: usize, positions: std::ops:
         seed: 5,
         start_position: positions.start,
         end_position: Some(positions.end),
+        ..Default::default()
     };
     Loader::new(data.clone(), Transform::train(augment, SIZE), normalise(), config, &Device::Cpu).unwrap()
 }
@@ -133,7 +134,7 @@ fn an_error_comes_in_its_place_and_names_the_file() {
 #[test]
 fn an_endless_loader_is_dropped_at_once() {
     let data = data(5);
-    let config = LoaderConfig { batch_size: 4, workers: 3, seed: 0, start_position: 0, end_position: None };
+    let config = LoaderConfig { batch_size: 4, workers: 3, ..Default::default() };
     let transform = Transform::train(Augment::Flip, SIZE);
     let start = std::time::Instant::now();
     for used in 0..3 {
@@ -171,4 +172,23 @@ fn images_get_as_many_channels_as_mean_and_deviation_have() {
     let normalise = Normalise::new(&[0.5; 5], &[0.5; 5]).unwrap();
     let loader = Loader::once(data, Transform::train(Augment::PaddedCrop, SIZE), normalise, 1, 1, &Device::Cpu);
     assert_eq!(all(loader.unwrap())[0].images.dims(), [1, 5, SIZE, SIZE]);
+}
+
+#[test]
+fn shards_give_the_same_batches_to_any_threads_and_from_any_start() {
+    for name in ["hub", "webdataset", "imagenet32"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(name);
+        let whole = Dataset::open(folder.to_str().unwrap(), Split::Train).unwrap();
+        let part = whole.select(&(1..whole.len()).collect::<Vec<_>>()).unwrap();
+        for data in [whole, part] {
+            let one = all(loader(&data, Augment::RandomResizedCrop, 1, 0..60));
+            let four = all(loader(&data, Augment::RandomResizedCrop, 4, 0..60));
+            let resumed = all(loader(&data, Augment::RandomResizedCrop, 3, 24..60));
+            assert!(one.iter().zip(&four).all(|(a, b)| same(a, b)), "{name}");
+            assert!(one[4..].iter().zip(&resumed).all(|(a, b)| same(a, b)), "{name}");
+            let mut epoch: Vec<_> = one.iter().flat_map(|batch| batch.indices.clone()).take(data.len()).collect();
+            epoch.sort_unstable();
+            assert_eq!(epoch, (0..data.len()).collect::<Vec<_>>(), "{name}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ fn eight_images_are_learned_to_more_than_95_percent() {
     let store = ParamStore::new(0, &device);
     let task = MaskedPatches::new(SelfieModel::new(&config, store.builder()).unwrap(), &config).unwrap();
     let normalise = normalise_of(&config).unwrap();
-    let batches = LoaderConfig { batch_size: 8, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let batches = LoaderConfig { batch_size: 8, workers: 1, ..Default::default() };
     let transform = Transform::train(config.data.augment, config.patch.image_size);
     let mut loader = Loader::new(images.clone(), transform, normalise.clone(), batches, &device).unwrap();
     let trainer = Trainer {

@@ -106,7 +106,7 @@ fn train_mean(on_nonfinite: OnNonfinite, max_skipped: u64, bad: u32) -> (Result<
     (config.run.on_nonfinite, config.run.max_skipped) = (on_nonfinite, max_skipped);
     let plan: Plan = config.pretrain_plan();
     let normalise = Normalise::new(&[0.5; 3], &[0.25; 3]).unwrap();
-    let batches = LoaderConfig { batch_size: 4, workers: 1, seed: 0, start_position: 0, end_position: None };
+    let batches = LoaderConfig { batch_size: 4, workers: 1, ..Default::default() };
     let mut loader = Loader::new(data, Transform::eval(1), normalise, batches, &Device::Cpu).unwrap();
     let store = ParamStore::new(0, &Device::Cpu);
     let weight = store.builder().get_with_hints(1, "weight", candle_nn::Init::Const(1.0)).unwrap();

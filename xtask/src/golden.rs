@@ -21,6 +21,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("encoder.py", "selfie-encoder/tests/golden"),
     ("model.py", "selfie-train/tests/golden"),
     ("images.py", "selfie-train/tests/golden"),
+    ("data_formats.py", "selfie-train/tests/formats"),
 ];
 
 /// What `golden` may be told.
@@ -29,7 +30,7 @@ pub struct Options {
     /// Change nothing; fail where a committed file differs from what PyTorch says
     #[arg(long)]
     check: bool,
-    /// A Python that has torch, numpy, safetensors and pillow [default: one made in target/golden-venv, some 5 GB]
+    /// A Python that has torch, numpy, safetensors, pillow, pyarrow, scipy and webdataset [default: one made in target/golden-venv, some 5 GB]
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// Only these programs, for instance loss.py [default: all]

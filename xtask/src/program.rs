@@ -23,6 +23,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("linear-eval", "Linear evaluation on frozen features"),
     ("runs", "Table of the runs below a folder: state, step, loss, accuracy, speed"),
     ("report", "Write a run's report.html: curves, the masked patches it finds, neighbours"),
+    ("data", "Check images, measure them, fetch them: data verify, data stats, data fetch"),
     ("bench", "Measure speed: bench step, bench loader, bench kernels, bench peer (against PyTorch)"),
 ];
 

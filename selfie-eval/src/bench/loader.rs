@@ -94,6 +94,7 @@ impl LoaderBench {
             seed: self.seed,
             start_position: epoch * images,
             end_position: Some((epoch + 1) * images),
+            ..LoaderConfig::default()
         };
         let normalise = Normalise::new(&MEAN, &STD).map_err(selfie_train::Error::from)?;
         let transform = Transform::train(self.augment, self.image_size);

@@ -55,6 +55,9 @@ pub fn run(options: &Options) -> Result<()> {
     screen.result(words(&report))?;
     if let Some(folder) = &shared.out {
         screen.result(format!("wrote      {}", result_file::write(folder, &report)?.display()))?;
+        let labels = folder.join("labels.txt");
+        eval.data().write_labels(&labels)?;
+        screen.result(format!("           {}", labels.display()))?;
     }
     screen.json(&report)
 }

@@ -14,10 +14,14 @@ use super::screen::Screen;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Shared {
-    /// Images: a folder (train/ and val/ are splits, folders below them classes), cifar10:DIR, or sample [default:
-    /// that of the settings]
+    /// Images: sample, a path (what it holds is recognised), or folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR,
+    /// parquet:GLOB, tar:GLOB, hf:OWNER/NAME [default: that of the settings]
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    /// What to do about an image that cannot be read: skip (replace it, list it in bad-images.txt) or fail
+    /// (data.on_bad_image) [default: that of the settings]
+    #[arg(long, value_name = "skip|fail")]
+    pub on_bad_image: Option<String>,
     /// Where to write; must not hold a run or result yet [default: runs/NAME-DATE-SEED for a run, nothing for an
     /// evaluation]
     #[arg(long, value_name = "DIR")]
@@ -68,6 +72,7 @@ impl Shared {
         }
         let short = [
             ("--data", "data.source", &self.data),
+            ("--on-bad-image", "data.on_bad_image", &self.on_bad_image),
             ("--seed", "run.seed", &self.seed),
             ("--threads", "run.threads", &self.threads),
         ];

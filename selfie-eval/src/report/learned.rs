@@ -54,7 +54,8 @@ impl Learned {
     pub fn of(run: &RunDir, device: &Device) -> Result<Self> {
         let (config, store, task) = load_run(run, None, device)?;
         let open = |split| {
-            Ok::<_, crate::Error>(Dataset::open(&config.data.source, split)?.with_channels(config.encoder.in_channels))
+            let images = Dataset::open(&config.data.source, split)?.with_bad_images(&config.data.bad_images());
+            Ok::<_, crate::Error>(images.with_channels(config.encoder.in_channels))
         };
         let train = open(Split::Train)?;
         let (asked, images) = match train.has_test_split() {

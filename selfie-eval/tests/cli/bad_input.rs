@@ -78,7 +78,7 @@ fn bad_data_names_the_place() {
     let quick = |data: &str| format!("pretrain {TINY} --steps 1 --out out --data {data}");
     refuses(&place, &quick("nowhere"), 2, &["no such folder", "nowhere"]);
     refuses(&place, &quick("empty"), 2, &["no images", "empty", ".jpg"]);
-    refuses(&place, &quick("broken"), 1, &["broken/train/", ".jpg", "neither JPEG nor PNG"]);
+    refuses(&place, &quick("broken --on-bad-image fail"), 1, &["broken/train/", ".jpg", "neither JPEG, PNG"]);
     refuses(&place, &quick("zip:file"), 2, &["zip", "folder:DIR"]);
     let finetune = |data: &str| format!("finetune --from scratch --preset quick --out out --data {data}");
     refuses(&place, &finetune("flat"), 2, &["flat", "no labels"]);

@@ -1,14 +1,7 @@
 //! From photographs to figures in seconds: pretraining, the pretext task, fine-tuning, linear evaluation, speed.
 
-use crate::place::{Place, TINY};
+use crate::place::{Place, TINY, json};
 use serde_json::Value;
-
-/// The one line on stdout, read.
-fn json(place: &Place, arguments: &str) -> Value {
-    let stdout = place.run(&format!("{arguments} --quiet --json"));
-    assert_eq!(stdout.lines().count(), 1, "{stdout}");
-    serde_json::from_str(&stdout).unwrap()
-}
 
 fn pretrained() -> Place {
     let place = Place::new();

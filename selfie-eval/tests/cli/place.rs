@@ -60,6 +60,13 @@ impl Place {
     }
 }
 
+/// The one line on stdout of a call that must succeed, read.
+pub fn json(place: &Place, arguments: &str) -> serde_json::Value {
+    let stdout = place.run(&format!("{arguments} --quiet --json"));
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
 impl From<Output> for Call {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -9,9 +9,11 @@ use super::RunConfig;
 use crate::error::{Error, Result};
 
 /// Keys that change no bit of the weights.
-const CARRYING_OUT: [&str; 8] = [
+const CARRYING_OUT: [&str; 10] = [
     "data.source",
     "data.workers",
+    "data.on_bad_image",
+    "data.max_bad_images",
     "run.threads",
     "run.log_every",
     "run.checkpoint_every",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
-use super::source::{Source, Split, Stored};
+use super::source::{Opened, Source, Split, Stored, interleaved};
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 32;
@@ -19,7 +19,9 @@ const TRAIN_FILES: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const TEST_FILE: &str = "test_batch.bin";
 
-const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+/// The ten classes, in the order of their labels.
+pub(super) const CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// One split of CIFAR-10.
 pub(super) struct Cifar {
@@ -35,17 +37,12 @@ impl Cifar {
     }
 
     /// Whether the test batch is there.
-    pub(super) fn has_test(dir: &Path) -> bool {
+    fn has_test(dir: &Path) -> bool {
         dir.join(TEST_FILE).is_file()
     }
 
-    /// The names of the ten classes, in the order of their labels.
-    pub(super) fn class_names() -> Vec<String> {
-        CLASSES.map(String::from).to_vec()
-    }
-
     /// Reads and checks the files of one split.
-    pub(super) fn read(dir: &Path, split: Split) -> DataResult<Self> {
+    fn read_split(dir: &Path, split: Split) -> DataResult<Self> {
         let (split, files): (_, &[&str]) = match split {
             Split::Train => ("train", &TRAIN_FILES),
             Split::Test => ("test", &[TEST_FILE]),
@@ -65,6 +62,18 @@ impl Cifar {
     fn record(&self, i: usize) -> &[u8] {
         &self.records[i * RECORD..(i + 1) * RECORD]
     }
+}
+
+/// Opens one split of the binaries in or below `dir`.
+pub(super) fn open(given: &str, dir: &Path, split: Split) -> DataResult<Opened> {
+    let found = Cifar::find(dir).unwrap_or_else(|| dir.to_path_buf());
+    let has_test_split = Cifar::has_test(&found);
+    if split == Split::Test && !has_test_split {
+        let expected = "the file test_batch.bin";
+        return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
+    }
+    let classes = CLASSES.map(String::from).to_vec();
+    Ok(Opened { source: Box::new(Cifar::read_split(&found, split)?), classes, has_test_split })
 }
 
 /// All batches of a split are equally long, in whole records; labels count from 0 to 9.
@@ -104,12 +113,7 @@ impl Source for Cifar {
 
     fn read(&self, i: usize) -> DataResult<Stored<'_>> {
         let planes = &self.record(i)[1..]; // (C, H, W)
-        let mut pixels = vec![0; CHANNELS * PLANE];
-        for (c, plane) in planes.chunks_exact(PLANE).enumerate() {
-            for (to, from) in pixels[c..].iter_mut().step_by(CHANNELS).zip(plane) {
-                *to = *from; // (H, W, C)
-            }
-        }
+        let pixels = interleaved(planes, CHANNELS); // (H, W, C)
         Ok(Stored::Pixels(Cow::Owned(Image8::new(SIDE, SIDE, pixels)?)))
     }
 }

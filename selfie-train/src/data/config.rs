@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bad_images::{BadImages, OnBadImage};
 use super::colour::Colours;
 use super::error::{DataError, DataResult};
 
@@ -19,7 +20,8 @@ use super::error::{DataError, DataResult};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The `--data` string: `sample`, `folder:DIR`, `cifar10:DIR`, or a bare `DIR`.
+    /// The `--data` string: `sample`, a path, or one of `folder:DIR`, `list:FILE`, `cifar10:DIR`, `imagenet32:DIR`,
+    /// `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
     pub source: String,
     /// Share of the training images kept away from training for the run's own curves, in [0, 1). They are chosen by a
     /// hash of their names, so they are the same images in every run.
@@ -46,6 +48,11 @@ pub struct DataConfig {
     pub mean: Vec<f32>,
     /// Standard deviation per channel, of pixels scaled to 0..1. Empty: measured from the training images.
     pub std: Vec<f32>,
+    /// What is done about an image that cannot be read: `skip` draws another one for it (an evaluation leaves it out) and
+    /// lists it in the run's `bad-images.txt`, `fail` ends the run.
+    pub on_bad_image: OnBadImage,
+    /// Share of the images that may be bad, in [0, 1]; beyond it the run ends.
+    pub max_bad_images: f64,
 }
 
 /// Random changes of a training image.
@@ -93,6 +100,8 @@ impl Default for DataConfig {
             blur: colours.blur,
             mean: Vec::new(),
             std: Vec::new(),
+            on_bad_image: OnBadImage::default(),
+            max_bad_images: 0.05,
         }
     }
 }
@@ -102,6 +111,11 @@ impl DataConfig {
     pub fn colours(&self) -> Colours {
         let &Self { jitter, jitter_share, grayscale, blur, .. } = self;
         Colours { jitter, jitter_share, grayscale, blur }
+    }
+
+    /// An empty list of bad images, with this policy.
+    pub fn bad_images(&self) -> BadImages {
+        BadImages::new(self.on_bad_image, self.max_bad_images)
     }
 
     /// Checks every field.
@@ -126,6 +140,10 @@ impl DataConfig {
             return Err(DataError::config("data.flip", format!("{}, expected a share from 0 to 1", self.flip)));
         }
         self.colours().validate(&Colours::DATA_KEYS)?;
+        if !(0.0..=1.0).contains(&self.max_bad_images) {
+            let reason = format!("{}, expected a share in [0, 1]", self.max_bad_images);
+            return Err(DataError::config("data.max_bad_images", reason));
+        }
         if self.mean.is_empty() != self.std.is_empty() {
             let reason = "only one of data.mean and data.std is set, expected both or neither";
             return Err(DataError::config("data.mean", reason));
@@ -175,6 +193,7 @@ mod tests {
         assert!(case(|c| c.source.clear()).starts_with("data.source: "));
         assert!(case(|c| c.holdout = 1.0).starts_with("data.holdout: 1,"));
         assert!(case(|c| c.holdout = f64::NAN).starts_with("data.holdout: NaN"));
+        assert!(case(|c| c.max_bad_images = 1.5).starts_with("data.max_bad_images: 1.5"));
         assert!(case(|c| c.workers = 0).starts_with("data.workers: 0"));
         assert!(case(|c| c.crop_scale = [0.5, 0.4]).starts_with("data.crop_scale: [0.5, 0.4]"));
         assert!(case(|c| c.crop_scale = [0.1, 1.1]).starts_with("data.crop_scale: [0.1, 1.1]"));

@@ -1,12 +1,17 @@
 //! A set of images, seen whole or in part; cheap to clone and shared between threads.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::bad_images::BadImages;
+use super::blocks::Blocks;
 use super::decode::decode;
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
-use super::source::{self, Opened, Source, Split, Stored};
+use super::open;
+use super::source::{Opened, Source, Split, Stored};
+use super::spans::Spans;
 
 /// Images that are numbered, named, maybe labelled, and loaded one at a time.
 ///
@@ -22,8 +27,9 @@ use super::source::{self, Opened, Source, Split, Stored};
 #[derive(Clone)]
 pub struct Dataset {
     inner: Arc<Inner>,
-    view: Option<Arc<[usize]>>, // numbers within the source; None is all of it
+    view: Option<Arc<[u32]>>, // numbers within the source; None is all of it
     channels: usize,
+    bad: BadImages,
 }
 
 /// Channels of colour.
@@ -35,20 +41,22 @@ struct Inner {
 }
 
 impl Dataset {
-    /// Opens one split of the data that a `--data` string names: `sample`, `folder:DIR`, `cifar10:DIR`, or a bare `DIR`.
+    /// Opens one split of the data that a `--data` string names: `sample`, a path, or one of `folder:DIR`, `list:FILE`,
+    /// `cifar10:DIR`, `imagenet32:DIR`, `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
     ///
-    /// Images in folders are only listed; CIFAR-10 is read into memory and checked.
+    /// Images are only listed, with their labels; CIFAR-10's binary files are read into memory and checked. An image that
+    /// cannot be read is an error, unless [`Dataset::with_bad_images`] says otherwise.
     ///
     /// # Errors
     /// [`DataError`] names the folder, file or scheme and what was expected.
     pub fn open(source: &str, split: Split) -> DataResult<Self> {
-        Ok(Self::from_opened(source, source::open(source, split)?))
+        Ok(Self::from_opened(source, open::open(source, split)?))
     }
 
     /// All images of a source, loaded as RGB.
     pub(super) fn from_opened(given: &str, opened: Opened) -> Self {
         let inner = Inner { given: given.to_string(), opened };
-        Self { inner: Arc::new(inner), view: None, channels: RGB }
+        Self { inner: Arc::new(inner), view: None, channels: RGB, bad: BadImages::default() }
     }
 
     /// A data set of images in memory, named by their numbers. `labels` is empty or has one entry per image.
@@ -141,6 +149,23 @@ impl Dataset {
         }
     }
 
+    /// Runs what loads image `i`; a decoder that panics becomes that image's error.
+    pub(super) fn guarded<T>(&self, i: usize, load: impl FnOnce() -> DataResult<T>) -> DataResult<T> {
+        let panicked = |_| Err(DataError::image(self.source().path(self.at(i)), "its decoder panicked"));
+        catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(panicked)
+    }
+
+    /// The same images; what the loader meets among them that cannot be read goes to `bad`, and is dealt with as that says.
+    #[must_use]
+    pub fn with_bad_images(self, bad: &BadImages) -> Self {
+        Self { bad: bad.clone(), ..self }
+    }
+
+    /// What is done about images that cannot be read.
+    pub(super) fn bad_images(&self) -> &BadImages {
+        &self.bad
+    }
+
     /// The images with these numbers, in this order.
     ///
     /// # Errors
@@ -150,8 +175,36 @@ impl Dataset {
             let reason = format!("{i}, expected below the {} images", self.len());
             return Err(DataError::config("indices", reason));
         }
-        let view = indices.iter().map(|&i| self.at(i)).collect();
-        Ok(Self { inner: Arc::clone(&self.inner), view: Some(view), channels: self.channels })
+        Ok(self.part(indices.iter().map(|&i| i as u32)))
+    }
+
+    /// The images with these numbers, which are below [`Dataset::len`].
+    pub(super) fn part(&self, numbers: impl IntoIterator<Item = u32>) -> Self {
+        let view = numbers.into_iter().map(|i| self.at(i as usize) as u32).collect();
+        Self { view: Some(view), ..self.clone() }
+    }
+
+    /// The blocks of the source, as far as they are part of this set; none where its order is another.
+    pub(super) fn blocks(&self) -> Option<Blocks> {
+        let Blocks { spans, window } = self.source().blocks()?;
+        let Some(view) = &self.view else {
+            return Some(Blocks { spans: spans.clone(), window: *window });
+        };
+        let before = |end: &u32| view.partition_point(|i| i < end) as u32;
+        let spans = Spans::from_ends(spans.ends().iter().map(before).collect()).filter(|_| view.is_sorted())?;
+        Some(Blocks { spans, window: *window })
+    }
+
+    /// At most `most` images that stand for all, by number: evenly spaced ones, or those of evenly spaced blocks.
+    pub(super) fn sample(&self, most: usize) -> Vec<u32> {
+        let (len, most) = (self.len(), most.min(self.len()));
+        let blocks = self.blocks().map(|blocks| blocks.spans).filter(|spans| spans.groups() > 0 && most < len);
+        let Some(spans) = blocks else {
+            return (0..most).map(|i| (i * len / most) as u32).collect();
+        };
+        let count = (spans.groups() * most).div_ceil(len).max(1);
+        let chosen = (0..count).map(|i| i * spans.groups() / count);
+        chosen.flat_map(|block| spans.range(block)).take(most).collect()
     }
 
     /// Whether the data that this was opened from have a test split.
@@ -164,7 +217,7 @@ impl Dataset {
     }
 
     fn at(&self, i: usize) -> usize {
-        self.view.as_ref().map_or(i, |view| view[i])
+        self.view.as_ref().map_or(i, |view| view[i] as usize)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::source::SCHEMES;
+use super::open::SCHEMES;
 
 /// An error of the data part: finding, reading, decoding, choosing or batching images.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +15,14 @@ pub enum DataError {
         /// The path as given.
         path: PathBuf,
     },
+    /// The file of a `--data` string does not exist.
+    #[error("data: no such file: {}", path.display())]
+    NoSuchFile {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// The path of a `--data` string is a file.
-    #[error("data: {} is a file, expected a folder", path.display())]
+    #[error("data: {} is a file, expected a folder (or a .parquet, .tar, .txt or .tsv file)", path.display())]
     NotAFolder {
         /// The path as given.
         path: PathBuf,
@@ -28,6 +34,49 @@ pub enum DataError {
         path: PathBuf,
         /// The suffixes that were looked for.
         suffixes: String,
+    },
+    /// A pattern or folder has no file of the wanted kind.
+    #[error(
+        "data: no file for {given}, expected .{suffix} files: a folder of them, or a pattern such as DIR/*.{suffix}"
+    )]
+    NoFiles {
+        /// What was given.
+        given: String,
+        /// The suffix that was looked for.
+        suffix: &'static str,
+    },
+    /// The hub does not give the data set to us, or has none of that name.
+    #[error("data: {name}: {reason}")]
+    HubRefused {
+        /// The name that was asked for.
+        name: String,
+        /// What it answered, and what it expects.
+        reason: String,
+    },
+    /// A data set of the hub could not be listed or downloaded.
+    #[error("data: {name}: {reason}")]
+    Hub {
+        /// The name that was asked for.
+        name: String,
+        /// The file and what went wrong.
+        reason: String,
+    },
+    /// More images than allowed could not be read.
+    #[error(
+        "data: {bad} of {seen} images could not be read, more than data.max_bad_images = {limit} allows; the last one: {last}{}",
+        list.as_ref().map_or(String::new(), |list| format!("; all of them: {}", list.display()))
+    )]
+    TooManyBad {
+        /// Images that could not be read.
+        bad: usize,
+        /// Images that were tried, or that there are.
+        seen: usize,
+        /// The share that is allowed.
+        limit: f64,
+        /// The reason of the last one.
+        last: String,
+        /// The file that lists all of them.
+        list: Option<PathBuf>,
     },
     /// A `--data` string begins with a scheme that is not known.
     #[error("data: unknown scheme {scheme:?} in {given:?}, expected one of: {SCHEMES}")]
@@ -72,7 +121,7 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// Labels are needed and there are none.
-    #[error("data: {given} has no labels, expected one folder per class below the split")]
+    #[error("data: {given} has no labels, expected one folder per class below the split, or a label for each image")]
     NoLabels {
         /// The `--data` string.
         given: String,
@@ -97,6 +146,14 @@ pub enum DataError {
 pub type DataResult<T> = std::result::Result<T, DataError>;
 
 impl DataError {
+    /// What is wrong with an image, without its path; the whole message of any other error.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Image { reason, .. } => reason.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// An error of the operating system on `path`.
     pub(super) fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();

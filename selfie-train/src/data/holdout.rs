@@ -19,19 +19,26 @@ impl Dataset {
             let reason = format!("{fraction}, expected a share in [0, 1)");
             return Err(DataError::config("data.holdout", reason));
         }
-        let mut hashes: Vec<(f64, usize)> = (0..self.len()).map(|i| (unit_hash(&self.name(i)), i)).collect();
-        hashes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let mut count = hashes.partition_point(|(hash, _)| *hash < fraction);
-        if fraction > 0.0 && self.len() > 1 {
-            count = count.clamp(1, self.len() - 1);
+        // One pass, and nothing is kept but the numbers of the few: there may be millions of images.
+        let (mut held_out, mut least, mut most) = (Vec::new(), (f64::INFINITY, 0), (f64::NEG_INFINITY, 0));
+        for i in 0..self.len() {
+            let (hash, i) = (unit_hash(&self.name(i)), i as u32);
+            if hash < fraction {
+                held_out.push(i);
+            }
+            least = if hash < least.0 { (hash, i) } else { least };
+            most = if hash >= most.0 { (hash, i) } else { most };
         }
-        let (held_out, train) = hashes.split_at(count);
-        let in_order = |part: &[(f64, usize)]| {
-            let mut indices: Vec<usize> = part.iter().map(|(_, i)| *i).collect();
-            indices.sort_unstable();
-            self.select(&indices)
-        };
-        Ok((in_order(train)?, in_order(held_out)?))
+        if fraction > 0.0 && self.len() > 1 {
+            if held_out.is_empty() {
+                held_out.push(least.1);
+            } else if held_out.len() == self.len() {
+                held_out.remove(most.1 as usize); // all are in it, in their order
+            }
+        }
+        let mut held = held_out.iter().copied().peekable();
+        let train = (0..self.len() as u32).filter(|i| held.next_if_eq(i).is_none());
+        Ok((self.part(train), self.part(held_out.iter().copied())))
     }
 }
 

@@ -101,10 +101,10 @@ pub fn label_subset(dataset: &Dataset, budget: LabelBudget, seed: u64) -> DataRe
         let reason = format!("a share of {share}, expected above 0 and at most 1");
         return Err(DataError::config("labels", reason));
     }
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); dataset.classes().len()];
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); dataset.classes().len()];
     for i in 0..dataset.len() {
         if let Some(label) = dataset.label(i) {
-            members[label as usize].push(i);
+            members[label as usize].push(i as u32);
         }
     }
     let mut chosen = Vec::new();
@@ -125,7 +125,7 @@ pub fn label_subset(dataset: &Dataset, budget: LabelBudget, seed: u64) -> DataRe
         return Err(DataError::NoLabels { given: dataset.given().to_string() });
     }
     chosen.sort_unstable();
-    dataset.select(&chosen)
+    Ok(dataset.part(chosen))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod batch;
 mod queue;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,9 +24,16 @@ use super::order::Order;
 use super::transform::Transform;
 
 /// Which batches a [`Loader`] delivers, and with how many threads.
+///
+/// ```
+/// use selfie_train::LoaderConfig;
+/// // The second of four processes that share batches of 256: 64 images each.
+/// let config = LoaderConfig { batch_size: 256, rank: 1, ranks: 4, ..Default::default() };
+/// assert_eq!(config.part_of(512..768), 576..640);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderConfig {
-    /// Images a batch.
+    /// Images a batch, those of all ranks together.
     pub batch_size: usize,
     /// Threads that prepare images, at least 1.
     pub workers: usize,
@@ -35,6 +43,44 @@ pub struct LoaderConfig {
     pub start_position: u64,
     /// One past the last image; the last batch is short if it must be. `None` never ends.
     pub end_position: Option<u64>,
+    /// Which part of each batch is delivered here, counted from 0.
+    pub rank: usize,
+    /// Number of parts; 1 delivers whole batches. Together the parts are the batch, and none shares an image with another.
+    pub ranks: usize,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self { batch_size: 1, workers: 1, seed: 0, start_position: 0, end_position: None, rank: 0, ranks: 1 }
+    }
+}
+
+impl LoaderConfig {
+    /// This rank's part of a batch at these positions.
+    pub fn part_of(&self, batch: Range<u64>) -> Range<u64> {
+        let (rank, ranks) = (self.rank as u64, self.ranks as u64);
+        let at = |rank: u64| batch.start + (batch.end - batch.start) * rank / ranks;
+        at(rank)..at(rank + 1)
+    }
+
+    fn validate(&self) -> DataResult<()> {
+        for (field, value) in [("batch_size", self.batch_size), ("data.workers", self.workers), ("ranks", self.ranks)] {
+            if value == 0 {
+                return Err(DataError::config(field, "0, expected at least 1"));
+            }
+        }
+        if self.rank >= self.ranks {
+            return Err(DataError::config("rank", format!("{}, expected below the {} ranks", self.rank, self.ranks)));
+        }
+        let last = self.end_position.map_or(0, |end| end.saturating_sub(self.start_position) % self.batch_size as u64);
+        let smallest = if last == 0 { self.batch_size as u64 } else { last };
+        if smallest < self.ranks as u64 {
+            let reason =
+                format!("a batch of {smallest} images, expected one for each of {} ranks at least", self.ranks);
+            return Err(DataError::config("batch_size", reason));
+        }
+        Ok(())
+    }
 }
 
 /// Delivers the batches of a data set in order, prepared ahead by its threads.
@@ -73,10 +119,11 @@ impl Loader {
         config: LoaderConfig,
         device: &Device,
     ) -> DataResult<Self> {
-        Self::start(dataset, transform, normalise, config, device, Order::shuffled)
+        Self::start(dataset, transform, normalise, config, device, true)
     }
 
-    /// Starts to prepare all images of `dataset` once, in its order, for evaluation; the last batch may be short.
+    /// Starts to prepare all images of `dataset` once, in its order, for evaluation; the last batch may be short, and so is
+    /// one with images that cannot be read and are left out ([`Dataset::with_bad_images`]).
     ///
     /// # Errors
     /// As [`Loader::new`].
@@ -89,8 +136,8 @@ impl Loader {
         device: &Device,
     ) -> DataResult<Self> {
         let config =
-            LoaderConfig { batch_size, workers, seed: 0, start_position: 0, end_position: Some(dataset.len() as u64) };
-        Self::start(dataset, transform, normalise, config, device, |len, _| Order::sequential(len))
+            LoaderConfig { batch_size, workers, end_position: Some(dataset.len() as u64), ..LoaderConfig::default() };
+        Self::start(dataset, transform, normalise, config, device, false)
     }
 
     fn start(
@@ -99,20 +146,20 @@ impl Loader {
         normalise: Normalise,
         config: LoaderConfig,
         device: &Device,
-        order: impl FnOnce(usize, u64) -> Order,
+        shuffled: bool,
     ) -> DataResult<Self> {
         if dataset.is_empty() || u32::try_from(dataset.len()).is_err() {
             let reason = format!("{} images, expected 1 to {}", dataset.len(), u32::MAX);
             return Err(DataError::config("data.source", reason));
         }
-        for (field, value) in
-            [("batch_size", config.batch_size), ("data.workers", config.workers), ("image_size", transform.size())]
-        {
-            if value == 0 {
-                return Err(DataError::config(field, "0, expected at least 1"));
-            }
+        config.validate()?;
+        if transform.size() == 0 {
+            return Err(DataError::config("image_size", "0, expected at least 1"));
         }
-        let order = order(dataset.len(), config.seed);
+        let order = match shuffled {
+            true => Order::shuffled(dataset.len(), config.seed, dataset.blocks()),
+            false => Order::sequential(dataset.len()),
+        };
         let workers = config.workers;
         let (size, channels) = (transform.size(), normalise.channels());
         let dataset = dataset.with_channels(channels);
@@ -137,17 +184,19 @@ impl Loader {
     /// The next batch; `None` after the last one.
     ///
     /// # Errors
-    /// The error of the first image of the batch that could not be loaded, with its file. The call after it goes on with the
-    /// batch that follows.
+    /// The error of the first image of the batch that could not be loaded and must not be passed over, with its file;
+    /// [`DataError::TooManyBad`]. The call after it goes on with the batch that follows.
     #[expect(clippy::should_implement_trait, reason = "`loader.next()?` reads better than a transposed iterator item")]
     pub fn next(&mut self) -> DataResult<Option<Batch>> {
         let start = Instant::now();
-        let filled = self.queue.take();
+        let filled = loop {
+            match self.queue.take().transpose() {
+                Ok(Some(filled)) if filled.indices.is_empty() => {} // every image of it was left out
+                filled => break filled,
+            }
+        };
         self.waited += start.elapsed();
-        match filled {
-            Some(filled) => Batch::new(filled?, self.shape, &self.device).map(Some),
-            None => Ok(None),
-        }
+        filled?.map(|filled| Batch::new(filled, self.shape, &self.device)).transpose()
     }
 
     /// Time that [`Loader::next`] has waited for its threads so far (the share of it in a run's time is `data_wait`).

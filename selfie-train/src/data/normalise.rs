@@ -3,6 +3,7 @@
 use super::dataset::Dataset;
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
+use super::visit::visit_images;
 
 /// Turns bytes into floats: `(byte / 255 - mean) / std` for each channel, by a table of 256 entries.
 ///
@@ -79,42 +80,63 @@ fn check(field: &'static str, values: &[f32], valid: impl Fn(f32) -> bool, expec
     }
 }
 
-/// Mean and standard deviation per channel over all pixels of at most `max_images` images, evenly spaced in the set;
-/// pixels are scaled to 0..1.
+/// Mean and standard deviation per channel over all pixels of at most `max_images` images, evenly spaced in the set (or all
+/// of evenly spaced blocks, where the source reads such); pixels are scaled to 0..1.
 ///
 /// The sums are of whole numbers, so the result is the same however many threads count. A channel that never changes gets
-/// the deviation of one step of 8 bits.
+/// the deviation of one step of 8 bits. Images that cannot be read are left out where [`Dataset::with_bad_images`] allows it.
 ///
 /// # Errors
-/// [`DataError::Config`] without images, or the error of the first image that cannot be read.
+/// [`DataError::Config`] without images, the error of an image that cannot be read, [`DataError::TooManyBad`].
 pub fn channel_stats(dataset: &Dataset, max_images: usize) -> DataResult<(Vec<f32>, Vec<f32>)> {
-    let count = dataset.len().min(max_images);
-    if count == 0 {
+    channel_stats_of(dataset, max_images, &|| ())
+}
+
+/// As [`channel_stats`]; `done` is called after each image.
+///
+/// # Errors
+/// As [`channel_stats`].
+pub fn channel_stats_of(
+    dataset: &Dataset,
+    max_images: usize,
+    done: &(dyn Fn() + Sync),
+) -> DataResult<(Vec<f32>, Vec<f32>)> {
+    let sample = dataset.sample(max_images);
+    if sample.is_empty() {
         return Err(DataError::config("data.source", "no images to measure mean and deviation from"));
     }
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-    let histograms = std::thread::scope(|scope| {
-        let part = |thread: usize| {
-            move || {
-                let mut histogram = Histogram::new(dataset.channels());
-                for i in (thread..count).step_by(threads) {
-                    histogram.add(&dataset.load(i * dataset.len() / count)?);
-                }
-                Ok(histogram)
-            }
-        };
-        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(part(thread))).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, DataResult<Histogram>>| {
-            let panicked = |_| DataError::config("data.source", "an image decoder panicked");
-            worker.join().map_err(panicked)?
-        };
-        workers.into_iter().map(join).collect::<DataResult<Vec<_>>>()
+    let parts = visit_images(dataset, &sample, threads, |part: &mut Part, i, image| {
+        match image {
+            Ok(image) => part.histogram.get_or_insert_with(|| Histogram::new(dataset.channels())).add(&image),
+            Err(error) if dataset.bad_images().skips(&error) => part.bad.push((i, error)),
+            Err(error) => return Err(error),
+        }
+        done();
+        Ok(())
     })?;
     let mut total = Histogram::new(dataset.channels());
-    for histogram in &histograms {
-        total.merge(histogram);
+    let mut bad = Vec::new();
+    for part in parts {
+        part.histogram.iter().for_each(|histogram| total.merge(histogram));
+        bad.extend(part.bad);
+    }
+    bad.sort_unstable_by_key(|(i, _)| *i);
+    for (i, error) in &bad {
+        dataset.bad_images().report(&dataset.name(*i), &error.reason())?;
+    }
+    if let Some((i, error)) = bad.last() {
+        let last = format!("{}: {}", dataset.name(*i), error.reason());
+        dataset.bad_images().check(bad.len(), sample.len() as u64, sample.len(), &last)?;
     }
     Ok((0..dataset.channels()).map(|c| total.mean_and_std(c)).unzip())
+}
+
+/// What one thread counted.
+#[derive(Default)]
+struct Part {
+    histogram: Option<Histogram>,
+    bad: Vec<(usize, DataError)>,
 }
 
 /// How often each byte occurs in each channel.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-const PACKAGES: &[&str] = &["torch", "numpy", "safetensors", "pillow"];
+const PACKAGES: &[&str] = &["torch", "numpy", "safetensors", "pillow", "pyarrow", "scipy", "webdataset"];
 
 /// The interpreter of the virtual environment `folder`, which is made first where it is missing or half-made.
 pub fn of_our_own(folder: &Path) -> Result<PathBuf> {

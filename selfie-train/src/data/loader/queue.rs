@@ -1,21 +1,24 @@
 //! What the loader and its threads share: who prepares which image, and the batches on their way.
 //!
 //! Threads claim single images in order, at most [`Queue::window`] ahead of what was delivered. The one that finishes the last
-//! image of a batch turns its bytes into floats.
+//! image of a batch turns its bytes into floats. For an image that cannot be read another is drawn (in training) or nothing
+//! is (in an evaluation); which it was is told when the batch is taken, so that nothing depends on the threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::LoaderConfig;
 use crate::data::dataset::Dataset;
-use crate::data::error::{DataError, DataResult};
+use crate::data::error::DataResult;
 use crate::data::image8::Image8;
 use crate::data::normalise::Normalise;
-use crate::data::order::{Order, Place};
+use crate::data::order::{Order, Place, replacements};
 use crate::data::transform::Transform;
 use crate::seed::{Purpose, stream};
+
+/// Images that are drawn for one that cannot be read, at most.
+const ATTEMPTS: usize = 20;
 
 /// Everything that decides what the batches hold, but their order.
 pub(super) struct Plan {
@@ -31,11 +34,14 @@ pub(super) struct Filled {
     pub(super) labels: Option<Vec<u32>>,
     pub(super) indices: Vec<usize>,
     pub(super) positions: Range<u64>,
+    bad: Vec<Bad>,
 }
 
 /// The queue between the loader and its threads.
 pub(super) struct Queue {
     plan: Plan,
+    /// Whether epochs are shuffled, for training.
+    shuffled: bool,
     state: Mutex<State>,
     /// A batch was taken or the loader stops: threads look again.
     room: Condvar,
@@ -53,23 +59,43 @@ struct State {
     open: BTreeMap<u64, Open>,
     /// Complete batches, by their first position.
     done: BTreeMap<u64, DataResult<Filled>>,
+    /// Numbers of the images of taken batches that could not be read.
+    bad: BTreeSet<usize>,
     stopped: bool,
 }
 
 /// A batch with images missing.
 struct Open {
     missing: usize,
-    images: Vec<Option<Loaded>>, // one slot a position
+    images: Vec<Option<DataResult<Loaded>>>, // one slot a position
 }
 
-type Loaded = DataResult<(usize, Image8)>;
+/// What came of one position.
+struct Loaded {
+    image: Option<(usize, Image8)>, // none where it is left out
+    bad: Vec<Bad>,
+}
+
+/// A part of a batch whose images are all there, with its positions.
+type Complete = (Range<u64>, Vec<Option<DataResult<Loaded>>>);
+
+/// An image that could not be read: its number, and why.
+type Bad = (usize, String);
 
 impl Queue {
     pub(super) fn new(plan: Plan, order: Order) -> Self {
         let start = plan.config.start_position;
-        let state =
-            State { order, next: start, taken: start, open: BTreeMap::new(), done: BTreeMap::new(), stopped: false };
-        Self { plan, state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new() }
+        let shuffled = order.is_shuffled();
+        let state = State {
+            order,
+            next: start,
+            taken: start,
+            open: BTreeMap::new(),
+            done: BTreeMap::new(),
+            bad: BTreeSet::new(),
+            stopped: false,
+        };
+        Self { plan, shuffled, state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new() }
     }
 
     /// Waits for the next batch and takes it; `None` after the last one.
@@ -83,10 +109,25 @@ impl Queue {
             if let Some(filled) = state.done.remove(&first) {
                 state.taken = self.batch_of(first).end;
                 self.room.notify_all();
-                return Some(filled);
+                return Some(filled.and_then(|filled| self.judge(&mut state, filled)));
             }
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Lists the bad images of a batch; an error where there are too many of them by now.
+    fn judge(&self, state: &mut State, filled: Filled) -> DataResult<Filled> {
+        let dataset = &self.plan.dataset;
+        for (index, reason) in &filled.bad {
+            dataset.bad_images().report(&dataset.name(*index), reason)?;
+            state.bad.insert(*index);
+        }
+        if let Some((index, reason)) = filled.bad.last() {
+            let tried = (state.taken - self.plan.config.start_position) / self.plan.config.ranks as u64;
+            let last = format!("{}: {reason}", dataset.name(*index));
+            dataset.bad_images().check(state.bad.len(), tried, dataset.len(), &last)?;
+        }
+        Ok(filled)
     }
 
     /// Makes every thread end after the image it is at.
@@ -100,7 +141,7 @@ impl Queue {
         while let Some((position, place)) = self.claim() {
             let loaded = self.prepare(place);
             if let Some((positions, images)) = self.hand_in(position, loaded) {
-                let first = positions.start;
+                let first = self.batch_of(position).start;
                 let filled = self.fill(positions, images);
                 self.lock().done.insert(first, filled);
                 self.ready.notify_all();
@@ -115,6 +156,13 @@ impl Queue {
             if state.stopped || state.next >= self.end() {
                 return None;
             }
+            // On to this rank's part of the batch, or of the next one.
+            let batch = self.batch_of(state.next);
+            let part = self.plan.config.part_of(batch.clone());
+            if !part.contains(&state.next) {
+                state.next = if state.next < part.start { part.start } else { batch.end };
+                continue;
+            }
             if state.next < state.taken.saturating_add(self.window()) {
                 let position = state.next;
                 state.next += 1;
@@ -124,22 +172,41 @@ impl Queue {
         }
     }
 
-    /// Loads and transforms an image. A decoder that panics becomes that image's error.
-    fn prepare(&self, place: Place) -> Loaded {
+    /// Loads and transforms the image of a place, or what stands for it.
+    fn prepare(&self, place: Place) -> DataResult<Loaded> {
+        let Plan { dataset, config, .. } = &self.plan;
+        let mut bad = Vec::new();
+        let mut others = replacements(config.seed, place, dataset.len());
+        let mut index = place.index;
+        loop {
+            let error = match self.load(Place { index, ..place }) {
+                Ok(image) => return Ok(Loaded { image: Some((index, image)), bad }),
+                Err(error) => error,
+            };
+            let given_up = self.shuffled && bad.len() == ATTEMPTS;
+            if given_up || !dataset.bad_images().skips(&error) {
+                return Err(error);
+            }
+            bad.push((index, error.reason()));
+            match others.next().filter(|_| self.shuffled) {
+                Some(other) => index = other,
+                None => return Ok(Loaded { image: None, bad }),
+            }
+        }
+    }
+
+    fn load(&self, place: Place) -> DataResult<Image8> {
         let Plan { dataset, transform, config, .. } = &self.plan;
-        let load = || {
+        dataset.guarded(place.index, || {
             let image = dataset.load(place.index)?;
             let mut rng = stream(config.seed, Purpose::Augmentation, place.epoch, place.index as u64);
             transform.apply(&image, &mut rng)
-        };
-        let image = catch_unwind(AssertUnwindSafe(load))
-            .unwrap_or_else(|_| Err(DataError::image(dataset.name(place.index), "its decoder panicked")))?;
-        Ok((place.index, image))
+        })
     }
 
     /// Puts an image in its place; returns the whole batch if it was the last one.
-    fn hand_in(&self, position: u64, loaded: Loaded) -> Option<(Range<u64>, Vec<Option<Loaded>>)> {
-        let positions = self.batch_of(position);
+    fn hand_in(&self, position: u64, loaded: DataResult<Loaded>) -> Option<Complete> {
+        let positions = self.plan.config.part_of(self.batch_of(position));
         let count = (positions.end - positions.start) as usize;
         let mut state = self.lock();
         let open = state
@@ -156,9 +223,14 @@ impl Queue {
     }
 
     /// Bytes to floats, (H, W, C) to (C, H, W), image after image. The first error stands for the batch.
-    fn fill(&self, positions: Range<u64>, images: Vec<Option<Loaded>>) -> DataResult<Filled> {
+    fn fill(&self, positions: Range<u64>, slots: Vec<Option<DataResult<Loaded>>>) -> DataResult<Filled> {
         let Plan { dataset, transform, normalise, .. } = &self.plan;
-        let images = images.into_iter().flatten().collect::<DataResult<Vec<_>>>()?;
+        let (mut images, mut bad) = (Vec::new(), Vec::new());
+        for loaded in slots.into_iter().flatten() {
+            let loaded = loaded?;
+            images.extend(loaded.image);
+            bad.extend(loaded.bad);
+        }
         let length = transform.size() * transform.size() * normalise.channels();
         let mut floats = Vec::with_capacity(images.len() * length);
         for (_, image) in &images {
@@ -167,8 +239,9 @@ impl Queue {
         Ok(Filled {
             floats,
             labels: images.iter().map(|(index, _)| dataset.label(*index)).collect(),
+            positions: positions.start..positions.start + images.len() as u64,
             indices: images.into_iter().map(|(index, _)| index).collect(),
-            positions,
+            bad,
         })
     }
 

@@ -1,0 +1,110 @@
+//! WebDataset shards: tar archives whose members `KEY.jpg` and `KEY.cls` make one labelled image.
+//!
+//! Where each image lies is found out once and kept ([`index`]); images are then read straight out of the shards, whole stretches
+//! at a time where they are read in order.
+
+mod index;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::blocks::{Blocks, PieceReader};
+use super::error::{DataError, DataResult};
+use super::index_cache;
+use super::label_words::class_names;
+use super::source::{Opened, Source, Split, Stored, some_label};
+use super::spans::Spans;
+use super::splits::Sides;
+pub(super) use index::Index;
+
+/// Bytes that are read in one go.
+const STRETCH: u64 = 4 << 20;
+
+/// The images of one split.
+struct TarShards {
+    index: Index,
+    labels: Vec<u32>, // empty where no image has one
+    blocks: Blocks,
+    reader: PieceReader,
+}
+
+/// Opens one split of the shards.
+pub(super) fn open(given: &str, shards: &Sides<PathBuf>, split: Split) -> DataResult<Opened> {
+    let cache = index_cache::folder();
+    let train = Index::open(&shards.train, cache.as_deref())?;
+    let test = if shards.test.is_empty() { None } else { Some(Index::open(&shards.test, cache.as_deref())?) };
+    let sets: Vec<_> = std::iter::once(&train).chain(&test).map(|index| &index.words).collect();
+    let classes = class_names(&sets);
+    let has_test_split = test.is_some();
+    let mut index = match (split, test) {
+        (Split::Train, _) => train,
+        (Split::Test, Some(test)) => test,
+        (Split::Test, None) => {
+            let expected = "shards called val..., validation... or test... beside those to train on";
+            return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
+        }
+    };
+    let labels = std::mem::take(&mut index.words).numbered(&classes);
+    let blocks = blocks(&index);
+    let reader = PieceReader::new(&blocks);
+    Ok(Opened { source: Box::new(TarShards { index, labels, blocks, reader }), classes, has_test_split })
+}
+
+/// Stretches of about [`STRETCH`] bytes, none across two shards.
+fn blocks(index: &Index) -> Blocks {
+    let (mut spans, mut most) = (Spans::default(), 0);
+    for shard in 0..index.spans.groups() {
+        let images = index.spans.range(shard);
+        let mut start = images.start;
+        for i in images.clone() {
+            let length = index.piece(i).end - index.piece(start).start;
+            if i + 1 == images.end || length >= STRETCH {
+                // Their sum is that of the index, which fits.
+                let _ = spans.push((i + 1 - start) as usize);
+                most = most.max(length);
+                start = i + 1;
+            }
+        }
+    }
+    Blocks::new(spans, most)
+}
+
+impl TarShards {
+    /// The bytes from the first image of a block to the end of the last.
+    fn stretch(&self, block: usize) -> Range<u64> {
+        let images = self.blocks.spans.range(block);
+        self.index.piece(images.start).start..self.index.piece(images.end - 1).end
+    }
+}
+
+impl Source for TarShards {
+    fn len(&self) -> usize {
+        self.index.names.len()
+    }
+
+    fn label(&self, i: usize) -> Option<u32> {
+        some_label(self.labels.get(i).copied()?)
+    }
+
+    fn name(&self, i: usize) -> String {
+        let shard = &self.index.shards[self.index.spans.group_of(i as u32)].path;
+        format!("{}/{}", shard.file_name().unwrap_or_default().to_string_lossy(), self.index.names.text(i))
+    }
+
+    fn path(&self, i: usize) -> PathBuf {
+        self.index.shards[self.index.spans.group_of(i as u32)].path.join(&*self.index.names.text(i))
+    }
+
+    fn read(&self, i: usize) -> DataResult<Stored<'_>> {
+        let number = i as u32;
+        let shard = &self.index.shards[self.index.spans.group_of(number)];
+        let block = self.blocks.spans.group_of(number);
+        let bytes = self.reader.read(block, self.stretch(block), &shard.path, self.index.piece(number));
+        Ok(Stored::File(Cow::Owned(bytes.map_err(|reason| DataError::image(self.path(i), reason))?)))
+    }
+
+    fn blocks(&self) -> Option<&Blocks> {
+        Some(&self.blocks)
+    }
+}

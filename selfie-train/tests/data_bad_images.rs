@@ -1,0 +1,157 @@
+//! Images that cannot be read: replaced in training, left out of evaluations, listed once, and never too many.
+#![allow(clippy::unwrap_used)]
+
+use candle_core::Device;
+use selfie_train::{
+    Augment, BadImages, Batch, DataError, Dataset, Loader, LoaderConfig, Normalise, OnBadImage, Split, Transform,
+    channel_stats,
+};
+use tempfile::TempDir;
+
+/// `count` images whose red is their number; those in `bad` are no images.
+fn folder(count: usize, bad: &[usize]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..count {
+        let path = dir.path().join(format!("{i:03}.png"));
+        match bad.contains(&i) {
+            true => std::fs::write(path, "broken").unwrap(),
+            false => image::RgbImage::from_pixel(4, 4, image::Rgb([i as u8, 0, 0])).save(path).unwrap(),
+        }
+    }
+    dir
+}
+
+fn open(dir: &TempDir, bad: &BadImages) -> Dataset {
+    Dataset::open(dir.path().to_str().unwrap(), Split::Train).unwrap().with_bad_images(bad)
+}
+
+fn normalise() -> Normalise {
+    Normalise::new(&[0.0; 3], &[1.0; 3]).unwrap()
+}
+
+fn training(data: &Dataset, workers: usize, positions: std::ops::Range<u64>) -> Result<Vec<Batch>, DataError> {
+    let (start_position, end_position) = (positions.start, Some(positions.end));
+    let config = LoaderConfig { batch_size: 8, workers, seed: 3, start_position, end_position, ..Default::default() };
+    let transform = Transform::train(Augment::None, 4);
+    let mut loader = Loader::new(data.clone(), transform, normalise(), config, &Device::Cpu)?;
+    std::iter::from_fn(|| loader.next().transpose()).collect()
+}
+
+fn red(batch: &Batch) -> Vec<usize> {
+    let pixels = batch.images.narrow(1, 0, 1).unwrap().narrow(2, 0, 1).unwrap().narrow(3, 0, 1).unwrap();
+    let pixels: Vec<f32> = pixels.flatten_all().unwrap().to_vec1().unwrap();
+    pixels.iter().map(|p| (p * 255.0).round() as usize).collect()
+}
+
+#[test]
+fn batches_stay_full_and_the_same_whatever_the_threads_and_the_start() {
+    let dir = folder(40, &[5, 17]);
+    let skip = || open(&dir, &BadImages::new(OnBadImage::Skip, 0.05));
+    let one = training(&skip(), 1, 0..120).unwrap();
+    let four = training(&skip(), 4, 0..120).unwrap();
+    let resumed = training(&skip(), 3, 56..120).unwrap();
+    let indices = |batches: &[Batch]| batches.iter().map(|b| b.indices.clone()).collect::<Vec<_>>();
+    assert_eq!(indices(&one), indices(&four));
+    assert_eq!(indices(&one)[7..], indices(&resumed));
+    assert!(one.iter().all(|batch| batch.len() == 8 && batch.indices == red(batch)));
+    // Three epochs, each with two draws more.
+    let mut counts = [0; 40];
+    one.iter().flat_map(|batch| &batch.indices).for_each(|&i| counts[i] += 1);
+    assert_eq!((counts[5], counts[17], counts.iter().sum::<i32>()), (0, 0, 120));
+    assert!((0..40).filter(|i| ![5, 17].contains(i)).all(|i| counts[i] >= 3));
+}
+
+#[test]
+fn each_bad_image_is_listed_once_with_its_reason() {
+    let dir = folder(40, &[5, 17]);
+    let list = tempfile::tempdir().unwrap();
+    let file = list.path().join("bad-images.txt");
+    let bad = BadImages::new(OnBadImage::Skip, 0.05);
+    bad.list_in(&file).unwrap();
+    training(&open(&dir, &bad), 2, 0..120).unwrap();
+    let listed = std::fs::read_to_string(&file).unwrap();
+    assert_eq!((listed.lines().count(), bad.count()), (2, 2));
+    assert!(listed.lines().all(|line| line.starts_with("005.png\t") || line.starts_with("017.png\t")), "{listed}");
+    assert!(listed.contains("neither JPEG"), "{listed}");
+}
+
+#[test]
+fn more_than_the_limit_ends_the_run_and_says_so() {
+    let dir = folder(40, &[5, 17, 30]);
+    let text = training(&open(&dir, &BadImages::new(OnBadImage::Skip, 0.05)), 2, 0..400).unwrap_err().to_string();
+    assert!(text.contains("3 of 40 images could not be read") && text.contains("data.max_bad_images = 0.05"), "{text}");
+    training(&open(&dir, &BadImages::new(OnBadImage::Skip, 0.1)), 2, 0..400).unwrap();
+    let text =
+        training(&open(&folder(9, &[0, 1, 2, 3, 4, 5, 6, 7, 8]), &BadImages::new(OnBadImage::Skip, 1.0)), 2, 0..8);
+    assert!(text.unwrap_err().to_string().contains(".png"));
+}
+
+#[test]
+fn fail_ends_with_the_first_one() {
+    let dir = folder(40, &[5]);
+    let text = training(&open(&dir, &BadImages::new(OnBadImage::Fail, 0.05)), 2, 0..400).unwrap_err().to_string();
+    assert!(text.contains("cannot read the image") && text.contains("005.png"), "{text}");
+}
+
+#[test]
+fn an_evaluation_leaves_them_out_and_repeats_none() {
+    let dir = folder(40, &[0, 1, 2, 17]);
+    let bad = BadImages::new(OnBadImage::Skip, 0.1);
+    let mut loader = Loader::once(open(&dir, &bad), Transform::eval(4), normalise(), 3, 2, &Device::Cpu).unwrap();
+    let batches: Vec<_> = std::iter::from_fn(|| loader.next().unwrap()).collect();
+    let seen: Vec<_> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
+    assert_eq!(seen, (3..40).filter(|&i| i != 17).collect::<Vec<_>>());
+    assert!(
+        batches
+            .iter()
+            .all(|b| !b.is_empty() && b.positions.end - b.positions.start == b.len() as u64 && b.indices == red(b))
+    );
+    assert_eq!(bad.count(), 4);
+}
+
+#[test]
+fn mean_and_deviation_are_those_of_the_others() {
+    let dir = folder(40, &[5, 17]);
+    let bad = BadImages::new(OnBadImage::Skip, 0.05);
+    let (mean, _) = channel_stats(&open(&dir, &bad), 100).unwrap();
+    let expected = (0..40).filter(|i| ![5, 17].contains(i)).sum::<i32>() as f32 / 38.0 / 255.0;
+    assert!((mean[0] - expected).abs() < 1e-6, "{mean:?}");
+    assert_eq!(bad.count(), 2);
+    assert!(channel_stats(&open(&dir, &BadImages::default()), 100).is_err());
+}
+
+#[test]
+fn ranks_share_each_batch_and_no_image() {
+    let dir = folder(40, &[]);
+    let data = open(&dir, &BadImages::default());
+    let part = |rank: usize, ranks: usize| {
+        let config = LoaderConfig {
+            batch_size: 8,
+            seed: 3,
+            end_position: Some(80),
+            rank,
+            ranks,
+            workers: 2,
+            ..Default::default()
+        };
+        let mut loader = Loader::new(data.clone(), Transform::eval(4), normalise(), config, &Device::Cpu).unwrap();
+        std::iter::from_fn(|| loader.next().unwrap())
+            .map(|batch| (batch.indices.clone(), batch.positions))
+            .collect::<Vec<_>>()
+    };
+    let whole = part(0, 1);
+    for ranks in [2, 3, 8] {
+        let parts: Vec<_> = (0..ranks).map(|rank| part(rank, ranks)).collect();
+        for (batch, (indices, positions)) in whole.iter().enumerate() {
+            let joined: Vec<_> = parts.iter().flat_map(|part| part[batch].0.clone()).collect();
+            assert_eq!((&joined, parts[0][batch].1.start), (indices, positions.start));
+            assert!(parts.windows(2).all(|pair| pair[0][batch].1.end == pair[1][batch].1.start));
+        }
+    }
+    let config = LoaderConfig { batch_size: 8, rank: 3, ranks: 3, ..Default::default() };
+    let error = Loader::new(data.clone(), Transform::eval(4), normalise(), config, &Device::Cpu).err().unwrap();
+    assert!(error.to_string().starts_with("rank: 3, expected below the 3 ranks"), "{error}");
+    let config = LoaderConfig { batch_size: 8, end_position: Some(9), ranks: 2, ..Default::default() };
+    let error = Loader::new(data, Transform::eval(4), normalise(), config, &Device::Cpu).err().unwrap();
+    assert!(error.to_string().starts_with("batch_size: a batch of 1 images"), "{error}");
+}
