@@ -6,6 +6,7 @@
 mod chart;
 mod curves;
 mod learned;
+mod made;
 mod page;
 mod raster;
 mod sheets;
