@@ -108,7 +108,8 @@ pub(crate) fn kind(run: &RunDir) -> &'static str {
 }
 
 fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    if folder.join("config.toml").is_file() {
+    // Other programs have a config.toml too (Cargo, in a checkout); only a run has both.
+    if ["config.toml", "env.json"].iter().all(|file| folder.join(file).is_file()) {
         found.push(folder.to_path_buf());
         return Ok(());
     }
@@ -124,4 +125,23 @@ fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     }
     below.sort();
     below.iter().try_for_each(|path| find(path, depth - 1, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_toml_alone_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| folder.path().join(name);
+        for name in [".cargo", "deep/run"] {
+            std::fs::create_dir_all(of(name)).unwrap();
+            std::fs::write(of(name).join("config.toml"), "").unwrap();
+        }
+        std::fs::write(of("deep/run").join("env.json"), "{}").unwrap();
+        let mut found = Vec::new();
+        find(folder.path(), DEPTH, &mut found).unwrap();
+        assert_eq!(found, [of("deep/run")]);
+    }
 }
