@@ -5,8 +5,9 @@
 //! ([`Upstream`]). So a layer reads its input once and writes its output once, and a training step keeps one map a
 //! convolution. Weights are (out, in, k, k) as torchvision stores them; maps are (image, row, column, channel).
 //!
-//! Measured on two cores (Intel, AVX-512), 256 patches at width 64, forward and backward through autograd: 4.6 times as
-//! fast as Candle's (3x3/2 on 8x8) to 9.4 times (3x3 on 8x8, 184 GFLOP/s); `cargo xtask bench kernels`.
+//! Measured on two cores (Intel, AVX-512), 256 patches at width 64, forward and backward through autograd, over three runs:
+//! 4 to 9 times as fast as Candle's, 3x3 on 8x8 at 184 to 206 GFLOP/s; the smallest, 1x1 from 64 to 64 channels, 1.8 times in
+//! two runs and 5.8 in the third; `cargo xtask bench kernels`.
 
 use super::buffers::Buffer;
 use super::norm::{GradientSums, InputGradient, Moments, Norm};
