@@ -1,4 +1,5 @@
-//! Features of a frozen patch network P: of whole images, and of their patches.
+//! Features of a frozen trunk (a patch network P, or all four stages of a fine-tuned network): of whole images, and of
+//! their patches.
 //!
 //! `image` is the whole image through the trunk, as fine-tuning uses it; `patches` is the mean of the embeddings of
 //! the image's patches, as pretraining saw them. Both in eval mode, without augmentation.

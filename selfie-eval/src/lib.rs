@@ -37,4 +37,4 @@ pub use origin::Origin;
 pub use report::{ReportFiles, write_report};
 pub use runs::{RunState, RunSummary};
 pub use standardise::Standardiser;
-pub use transfer::{Transfer, load_trunk};
+pub use transfer::{Transfer, held_trunk, load_trunk};

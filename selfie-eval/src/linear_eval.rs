@@ -18,7 +18,7 @@ use crate::logistic::{Logistic, LogisticConfig};
 use crate::origin::Origin;
 use crate::standardise::Standardiser;
 use crate::stream::{HOLDOUT, below, stream};
-use crate::transfer::load_trunk;
+use crate::transfer::{held_trunk, load_trunk};
 
 /// What was done, in the words that stand beside every figure of it.
 const PROTOCOL: &str = "linear evaluation: logistic regression on frozen features";
@@ -38,7 +38,7 @@ impl Default for Tuning {
     }
 }
 
-/// A frozen patch network and the labelled images it is judged by.
+/// A frozen network and the labelled images it is judged by.
 pub struct LinearEval {
     config: RunConfig,
     data: Labelled,
@@ -73,6 +73,8 @@ pub struct LinearReport {
     pub seed: u64,
     /// Width of the stem.
     pub width: usize,
+    /// Stages that the features come after: three, or all four of a fine-tuned network.
+    pub stages: usize,
     /// Side of the images.
     pub image_size: usize,
 }
@@ -109,7 +111,8 @@ impl LinearEval {
     pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
         config.validate()?;
         let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
-        let (_, trunk) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
+        let encoder = held_trunk(&config.encoder, origin.weights());
+        let (_, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;
         }
@@ -154,6 +157,7 @@ impl LinearEval {
             train_images: self.data.train.len(),
             seed: self.config.run.seed,
             width: self.config.encoder.width,
+            stages: self.trunk.config().depths.len(),
             image_size: self.config.patch.image_size,
         })
     }

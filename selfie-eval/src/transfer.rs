@@ -27,6 +27,16 @@ pub struct Transfer {
     pub fresh: Vec<String>,
 }
 
+/// The trunk that `from` holds: that of `config`, with the fourth stage where the weights are a fine-tuned network's.
+#[must_use]
+pub fn held_trunk(config: &EncoderConfig, from: Option<&Pretrained>) -> EncoderConfig {
+    let of_stage4 = |name: &str| name.starts_with("layer4.") || name.starts_with("stages.3.");
+    match from.is_some_and(|from| from.encoder.iter().any(|(name, _)| of_stage4(name))) {
+        true => config.with_stage4(),
+        false => config.clone(),
+    }
+}
+
 /// The patch network with the weights of `from`, or with first values drawn from `seed`.
 ///
 /// # Errors

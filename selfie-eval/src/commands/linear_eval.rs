@@ -65,7 +65,11 @@ pub fn run(options: &Options) -> Result<()> {
 fn words(report: &LinearReport) -> String {
     let LinearReport { protocol, from, train_images, labels, seed, .. } = report;
     let mut lines = vec![
-        format!("{protocol}, from {}", figures::origin(from, report.checkpoint.as_deref())),
+        format!(
+            "{protocol} after stage {}, from {}",
+            report.stages,
+            figures::origin(from, report.checkpoint.as_deref())
+        ),
         format!("trained    {train_images} images ({labels} of the labels, seed {seed})"),
     ];
     for result in &report.results {

@@ -62,9 +62,9 @@ fn finetuning_takes_the_patch_network_and_tests_the_whole_split() {
     for file in ["config.toml", "result.json", "resnet.safetensors", "metrics.jsonl"] {
         assert!(place.path("tuned").join(file).is_file(), "{file}");
     }
-    // What was fine-tuned can be an origin again: its first three stages.
+    // What was fine-tuned can be an origin again, with all four stages: D = 32 · 8.
     let again = json(&place, "linear-eval --from tuned --features image");
-    assert_eq!(again["results"].as_array().unwrap().len(), 1);
+    assert_eq!((&again["results"][0]["dim"], &again["stages"]), (&256.into(), &4.into()));
     json(
         &place,
         "linear-eval --from tuned/resnet.safetensors --features image --data sample --preset quick --set encoder.width=8 --set encoder.depths=[1,1,1]",
