@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, project_root, tidy};
+use crate::{cargo, msrv, project_root, tidy};
 
 /// What `ci` may be told.
 #[derive(clap::Args)]
@@ -38,6 +38,20 @@ const STEPS: &[Step] = &[
         arguments: &["doc", "--workspace", "--no-deps"],
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
     },
+    // What is published. Not built once more from there: that would compile Candle for each crate anew.
+    Step {
+        name: "package",
+        arguments: &[
+            "package",
+            "--workspace",
+            "--exclude=xtask",
+            "--no-verify",
+            "--allow-dirty",
+            "--offline",
+            "--quiet",
+        ],
+        variable: None,
+    },
 ];
 
 /// Runs the checks; an error names those that failed.
@@ -49,6 +63,10 @@ pub fn run(options: &Options) -> Result<()> {
         if !timed(step.name, || cargo_passes(step))? {
             failed.push(step.name);
         }
+    }
+    println!("== least toolchain");
+    if !timed("least toolchain", msrv::check)? {
+        failed.push("least toolchain");
     }
     println!("== tidy: cargo xtask tidy");
     if !timed("tidy", || Ok(tidy::run().inspect_err(|error| println!("{error:#}")).is_ok()))? {

@@ -9,6 +9,7 @@
 mod ci;
 mod driver;
 mod golden;
+mod msrv;
 mod program;
 mod tidy;
 
@@ -28,7 +29,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check that a change must pass: tests, format, lints, docs, tidy
+    /// Run every check that a change must pass: tests, format, lints, docs, packages, tidy
     Ci(ci::Options),
     /// Run the project's own checks of its sources, manifests and pages
     Tidy,

@@ -7,6 +7,7 @@ mod candle;
 mod code;
 mod layout;
 mod manifest;
+mod publish;
 mod source;
 mod text;
 mod tree;
@@ -88,6 +89,8 @@ fn findings(tree: &Tree) -> Vec<Finding> {
         findings.extend(manifest::depends_downwards(path, text));
     }
     findings.extend(CRATES.iter().flat_map(|name| manifest::readme_is_the_docs(name, tree)));
+    findings.extend(CRATES.iter().flat_map(|name| publish::is_ready_to_publish(name, tree)));
+    findings.extend(publish::changelog_tells_the_version(tree));
     findings.sort();
     findings
 }
