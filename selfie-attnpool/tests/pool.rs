@@ -152,6 +152,37 @@ fn attention_of_the_pool_token_is_a_distribution_per_head() -> Result<()> {
     Ok(())
 }
 
+/// softmax(q kᵀ / √d) of u0 alone, entry by entry, from the variables that the pooling was built on.
+#[test]
+fn attention_of_the_pool_token_is_the_naive_softmax() -> Result<()> {
+    let (pool, vars) = pool(&AttnPoolConfig { depth: 1, ..AttnPoolConfig::cifar10() })?;
+    let [context, index, targets] = inputs()?;
+    let (_, attention) = pool.forward_with_attention(&context, &index, &targets, Mode::Train { seed: 3 }).unwrap();
+    let vars = vars.data().lock().unwrap();
+    let read = |name: &str| values(&vars[name]);
+    let [u0, pos] = [read("u0")?, read("pos")?];
+    let [w, bias] = ["weight", "bias"].map(|part| read(&format!("layers.0.self_attn.in_proj_{part}")).unwrap());
+    let (context, index) = (context.to_vec3::<f32>()?, index.to_vec2::<u32>()?);
+    // Entry `row` of the projection of a token; rows 0..D are its query, rows D..2D its key.
+    let project = |token: &[f32], row: usize| (0..D).map(|i| w[row * D + i] * token[i]).sum::<f32>() + bias[row];
+    for (b, heads) in attention.to_vec3::<f32>()?.iter().enumerate() {
+        let mut tokens = vec![u0.clone()];
+        for (patch, &cell) in context[b].iter().zip(&index[b]) {
+            tokens.push((0..D).map(|i| patch[i] + pos[cell as usize * D + i]).collect());
+        }
+        for (h, weights) in heads.iter().enumerate() {
+            let rows = h * 8..(h + 1) * 8; // 4 heads, 8 wide
+            let score = |token: &Vec<f32>| {
+                rows.clone().map(|i| project(&u0, i) * project(token, D + i)).sum::<f32>() / 8f32.sqrt()
+            };
+            let exp: Vec<f32> = tokens.iter().map(|token| score(token).exp()).collect();
+            let sum: f32 = exp.iter().sum();
+            assert!(weights.iter().zip(&exp).all(|(got, exp)| (got - exp / sum).abs() < 1e-5), "image {b}, head {h}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn errors_name_the_argument_the_value_and_the_expectation() -> Result<()> {
     let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;

@@ -1,7 +1,7 @@
 //! Cuts a photograph into the grid of ImageNet 224x224, greys the masked cells, and writes the
 //! picture.
 //!
-//! `cargo run -p selfie-patch --example patches_to_picture -- PHOTO [PICTURE.png] [SEED]`
+//! `cargo run -p selfie-patch --example patches_to_picture -- [PHOTO] [PICTURE.png] [SEED]`
 
 use std::error::Error;
 
@@ -12,10 +12,12 @@ use selfie_patch::{MaskSampler, PatchConfig, PatchGrid};
 const GREY: u8 = 128;
 /// Width of the black line around every patch, in pixels.
 const GAP: usize = 1;
+/// Where no photograph is named: one of those in the folder of the sources.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../selfie-train/sample/val/butterfly/image_0057.jpg");
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let photo = arguments.next().ok_or("usage: patches_to_picture PHOTO [PICTURE.png] [SEED]")?;
+    let photo = arguments.next().unwrap_or_else(|| SAMPLE.to_string());
     let picture = arguments.next().unwrap_or_else(|| "masked.png".to_string());
     let seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
 
