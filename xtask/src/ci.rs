@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, msrv, project_root, tidy};
+use crate::{cargo, consumer, msrv, project_root, tidy};
 
 /// What `ci` may be told.
 #[derive(clap::Args)]
@@ -63,6 +63,10 @@ pub fn run(options: &Options) -> Result<()> {
         if !timed(step.name, || cargo_passes(step))? {
             failed.push(step.name);
         }
+    }
+    println!("== consumer: a program outside of the workspace, from the crates' public interfaces");
+    if !timed("consumer", consumer::run)? {
+        failed.push("consumer");
     }
     println!("== least toolchain");
     if !timed("least toolchain", msrv::check)? {

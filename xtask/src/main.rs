@@ -7,6 +7,7 @@
 //! Exit status: 0 done, 1 a failure, 2 bad usage; a command of `selfie` has the program's own.
 
 mod ci;
+mod consumer;
 mod driver;
 mod golden;
 mod msrv;
@@ -29,7 +30,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check that a change must pass: tests, format, lints, docs, packages, tidy
+    /// Run every check that a change must pass: tests, format, lints, docs, packages, a program outside, tidy
     Ci(ci::Options),
     /// Run the project's own checks of its sources, manifests and pages
     Tidy,
@@ -132,9 +133,16 @@ fn project_root() -> PathBuf {
     folder
 }
 
-/// A call of the same cargo that runs us.
+/// A call of the same cargo that runs us, as if from the shell: what cargo told us of our own package would make build scripts that
+/// look at it (ring's) run again, and with them everything above.
 fn cargo() -> std::process::Command {
-    std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 #[cfg(test)]
@@ -146,6 +154,16 @@ mod tests {
     #[test]
     fn clap_accepts_the_declaration() {
         Xtask::command().debug_assert();
+    }
+
+    #[test]
+    fn cargo_is_called_as_from_the_shell() {
+        // Tests are started with it, as `cargo run` starts programs.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let removed: Vec<_> =
+            cargo().get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name.to_owned()).collect();
+        assert!(removed.iter().any(|name| name == "CARGO_MANIFEST_DIR"));
+        assert!(!removed.iter().any(|name| name == "PATH"));
     }
 
     #[test]
