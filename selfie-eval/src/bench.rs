@@ -166,23 +166,27 @@ impl StepBench {
     /// # Errors
     /// As [`StepBench::config`], or where the device fails.
     pub fn run(&self, device: &Device) -> Result<StepReport> {
-        let config = self.config()?;
+        self.run_with(&self.config()?, device)
+    }
+
+    /// The same with settings of the caller's, which have this geometry.
+    pub(crate) fn run_with(&self, config: &RunConfig, device: &Device) -> Result<StepReport> {
         let store = ParamStore::new(self.seed, device);
         match self.task {
             BenchTask::Pretrain => {
-                let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
+                let task = MaskedPatches::new(SelfieModel::new(config, store.builder())?, config)?;
                 let (cells, side) = ((self.image_size / self.patch_size).pow(2), self.patch_size);
                 let trunk = task.model().encoder();
                 let mut products = trunk.products(self.batch_size * cells, (side, side))?;
                 let (d, pool) = (trunk.embed_dim(), &config.attnpool);
                 let context = cells - config.patch.num_targets;
                 products.extend(limit::pooling(self.batch_size, context, d, pool.ffn(d), pool.depth));
-                self.time(&task, &store, &config, &products)
+                self.time(&task, &store, config, &products)
             }
             BenchTask::Finetune => {
                 let network = ResNet::new(&config.encoder.with_stage4(), CLASSES, store.builder())?;
                 let products = network.trunk().products(self.batch_size, (self.image_size, self.image_size))?;
-                self.time(&Classification::new(network, CLASSES, 0.0), &store, &config, &products)
+                self.time(&Classification::new(network, CLASSES, 0.0), &store, config, &products)
             }
         }
     }
@@ -199,7 +203,7 @@ impl StepBench {
         let mut optimizer = Optimizer::new(&config.optim, store)?;
         let mut times = Vec::with_capacity(self.steps); // seconds of forward, backward, optimiser
         for step in 0..(self.warmup + self.steps) as u64 {
-            let batch = self.batch(step, device)?;
+            let batch = self.batch(step, config.encoder.in_channels, device)?;
             let start = Instant::now();
             let output = task.loss(&batch, Phase::Train { step, part: 0 })?;
             device.synchronize()?;
@@ -238,14 +242,14 @@ impl StepBench {
     }
 
     /// Images that no step has seen, normal; and classes for them.
-    fn batch(&self, step: u64, device: &Device) -> Result<Batch> {
+    fn batch(&self, step: u64, channels: usize, device: &Device) -> Result<Batch> {
         let (b, side) = (self.batch_size, self.image_size);
         let rng = &mut stream(self.seed, BENCH, step, 0);
-        let values: Vec<f32> = (0..b * 3 * side * side).map(|_| rng.sample(StandardNormal)).collect();
+        let values: Vec<f32> = (0..b * channels * side * side).map(|_| rng.sample(StandardNormal)).collect();
         let labels: Vec<u32> = (0..b).map(|_| below(CLASSES, rng) as u32).collect();
         Ok(Batch {
-            images: Tensor::from_vec(values, (b, 3, side, side), device)?, // (B, C, H, W)
-            labels: Some(Tensor::from_vec(labels, b, device)?),            // (B)
+            images: Tensor::from_vec(values, (b, channels, side, side), device)?, // (B, C, H, W)
+            labels: Some(Tensor::from_vec(labels, b, device)?),                   // (B)
             indices: (0..b).collect(),
             positions: step * b as u64..(step + 1) * b as u64,
         })
@@ -308,7 +312,7 @@ mod tests {
     fn every_step_has_its_own_images() {
         let bench = StepBench { batch_size: 1, ..StepBench::default() };
         let first =
-            |step| bench.batch(step, &Device::Cpu).unwrap().images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            |step| bench.batch(step, 3, &Device::Cpu).unwrap().images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(first(0), first(0));
         assert_ne!(first(0), first(1));
     }

@@ -9,6 +9,7 @@ mod interrupt;
 mod linear_eval;
 mod masked_eval;
 mod options;
+mod plan;
 mod pools;
 mod pretrain;
 mod pretrain_imagenet;
@@ -41,6 +42,7 @@ enum Command {
     Report(report::Options),
     Data(data::Options),
     Bench(bench::Options),
+    Plan(plan::Options),
 }
 
 impl Cli {
@@ -56,16 +58,52 @@ impl Cli {
             Command::Report(options) => report::run(options),
             Command::Data(options) => data::run(options),
             Command::Bench(options) => bench::run(options),
+            Command::Plan(options) => plan::run(options),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
 
     #[test]
     fn clap_accepts_the_declaration() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    /// The calls in a file of the project, each as the program gets it: what stands behind `cargo xtask` on a line, without a comment;
+    /// variables of the shell and N are 1.
+    fn calls(file: &str) -> Vec<Vec<String>> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        let commands = text.lines().filter_map(|line| {
+            let line = line.trim_start().trim_start_matches("srun ");
+            Some(line.strip_prefix("cargo xtask ")?.split(" #").next().unwrap_or_default())
+        });
+        let word = |word: &str| match word.trim_matches('"') {
+            variable if variable.starts_with('$') || variable == "N" => "1".to_owned(),
+            word => word.to_owned(),
+        };
+        commands.map(|command| ["selfie"].into_iter().chain(command.split_whitespace()).map(word).collect()).collect()
+    }
+
+    #[test]
+    fn the_job_script_and_the_readme_call_what_exists() {
+        for (file, least) in [("xtask/slurm/pretrain-imagenet.sbatch", 4), ("README.md", 10)] {
+            let calls = calls(file);
+            assert!(calls.len() >= least, "{file} has {} calls", calls.len());
+            for call in calls {
+                let parsed = Cli::try_parse_from(&call).map(drop).map_err(|error| error.to_string());
+                assert_eq!(parsed, Ok(()), "{file}: {}", call.join(" "));
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_with_an_option_that_does_not_exist_is_found() {
+        assert!(Cli::try_parse_from(["selfie", "pretrain", "--rank", "2"]).is_err());
     }
 }

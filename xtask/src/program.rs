@@ -25,6 +25,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("report", "Write a run's report.html: curves, the masked patches it finds, neighbours"),
     ("data", "Check images, measure them, fetch them: data verify, data stats, data fetch"),
     ("bench", "Measure speed: bench step, bench loader, bench kernels, bench peer (against PyTorch)"),
+    ("plan", "What a full-size run costs: hours, memory, data rate, communication, on so many ranks"),
 ];
 
 /// Builds the program and hands `arguments` (command name first) over to it.

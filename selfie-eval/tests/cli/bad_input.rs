@@ -29,6 +29,7 @@ fn every_command_has_its_help() {
         "report",
         "bench",
         "bench step",
+        "plan",
     ] {
         let page = place.run(&format!("{command} --help"));
         assert!(page.contains("Usage: selfie") && page.contains("--help"), "{page}");
@@ -48,6 +49,32 @@ fn bad_usage_is_told_in_one_line() {
     refuses(&place, "pretrain --resume", 2, &["--resume RUN"]);
     refuses(&place, "pretrain --resume a --init-from b", 2, &["--init-from"]);
     assert_eq!(place.call("").status, Some(2));
+}
+
+#[test]
+fn a_plan_that_cannot_be_is_refused_before_it_measures() {
+    let place = Place::new();
+    refuses(&place, "plan --ranks 3", 2, &["--ranks", "met 3", "run.batch_size = 1024"]);
+    refuses(&place, "plan --images-per-second -1", 2, &["--images-per-second", "met -1"]);
+    refuses(&place, "plan --ranks 2 --bandwidth 0", 2, &["--bandwidth", "met 0"]);
+    refuses(&place, "plan --preset imagenet", 2, &["imagenet"]);
+}
+
+#[test]
+fn a_plan_tells_every_figure_with_its_assumption() {
+    let place = Place::new();
+    let plan = "plan --preset quick --images-per-second 64 --ranks 2 --bandwidth 1 --image-bytes 1000 --steps 450";
+    let text = place.run(plan);
+    // 128 images on two ranks at 64 images/s are a second a step, and next to nothing to average.
+    assert!(text.contains("450 steps of 128 images, 2 ranks"), "{text}");
+    let words =
+        ["all-reduce", "1 GB/s each way, as given", "memory, a rank", "checkpoint", "1.0 kB an image", "held out"];
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&place.run(&format!("{plan} --json"))).unwrap();
+    let figures = json["costs"]["figures"].as_array().unwrap();
+    let hours = figures.iter().find(|figure| figure["name"] == "all_steps_hours").unwrap()["value"].as_f64().unwrap();
+    assert!((0.125..0.127).contains(&hours), "{hours}");
+    assert!(figures.iter().all(|figure| figure["assumption"].as_str().is_some_and(|words| words.len() > 5)));
 }
 
 #[test]
