@@ -2,9 +2,12 @@
 
 mod bench;
 mod data;
+mod embed;
+mod export;
 pub mod failure;
 mod figures;
 mod finetune;
+mod import;
 mod interrupt;
 mod linear_eval;
 mod masked_eval;
@@ -38,6 +41,9 @@ enum Command {
     Finetune(finetune::Options),
     MaskedEval(masked_eval::Options),
     LinearEval(linear_eval::Options),
+    Embed(embed::Options),
+    Export(export::Options),
+    Import(import::Options),
     Runs(runs::Options),
     Report(report::Options),
     Data(data::Options),
@@ -54,6 +60,9 @@ impl Cli {
             Command::Finetune(options) => finetune::run(options, interrupt),
             Command::MaskedEval(options) => masked_eval::run(options),
             Command::LinearEval(options) => linear_eval::run(options),
+            Command::Embed(options) => embed::run(options, interrupt),
+            Command::Export(options) => export::run(options),
+            Command::Import(options) => import::run(options),
             Command::Runs(options) => runs::run(options),
             Command::Report(options) => report::run(options),
             Command::Data(options) => data::run(options),

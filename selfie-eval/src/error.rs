@@ -43,6 +43,14 @@ pub enum Error {
         /// Images that were checked.
         images: usize,
     },
+    /// The work was asked to stop, and did after saving what is done.
+    #[error("stopped after {done} of {of} images, all of them kept; the same command goes on")]
+    Stopped {
+        /// Images gone through.
+        done: usize,
+        /// Images that there are.
+        of: usize,
+    },
     /// Data, weights, model or training.
     #[error(transparent)]
     Train(#[from] selfie_train::Error),
@@ -69,6 +77,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config { .. } => 2,
+            Self::Stopped { .. } => 130,
             Self::Train(error) => error.exit_code(),
             Self::Shape { .. } | Self::Io { .. } | Self::BadImages { .. } => 1,
         }

@@ -107,12 +107,7 @@ pub fn extract(
     let mut loader = view.batches(images, device)?;
     while let Some(batch) = loader.next()? {
         for (kind, parts) in kinds.iter().zip(&mut parts) {
-            let features = match kind {
-                FeatureKind::Image => trunk.forward(&batch.images, Mode::Eval)?, // (B, D)
-                FeatureKind::Patches => patches(trunk, grid, &batch.images)?,    // (B, D)
-            };
-            // Detached: else every batch would keep all its activations.
-            parts.push(features.detach().to_device(&Device::Cpu)?);
+            parts.push(features_of(trunk, grid, *kind, &batch.images)?.to_device(&Device::Cpu)?);
         }
         let of_batch = batch.labels.as_ref().ok_or_else(|| {
             let given = images.given().to_owned();
@@ -126,6 +121,15 @@ pub fn extract(
         Ok(Features { kind: *kind, values, labels: labels.clone() })
     };
     kinds.iter().zip(parts).map(join).collect()
+}
+
+/// The features of one batch: (B, C, H, W) -> (B, D). Detached: else every batch would keep all its activations.
+pub(crate) fn features_of(trunk: &Trunk, grid: &PatchGrid, kind: FeatureKind, images: &Tensor) -> Result<Tensor> {
+    let features = match kind {
+        FeatureKind::Image => trunk.forward(images, Mode::Eval)?, // (B, D)
+        FeatureKind::Patches => patches(trunk, grid, images)?,    // (B, D)
+    };
+    Ok(features.detach())
 }
 
 /// The mean of the embeddings of an image's patches: (B, C, H, W) -> (B, D).

@@ -3,7 +3,9 @@
 mod accuracy;
 mod bench;
 mod cholesky;
+mod embed;
 mod error;
+mod export;
 mod features;
 mod finetune;
 mod inspect;
@@ -25,7 +27,9 @@ pub use bench::{
     BenchTask, CONTESTS, Contest, KernelReport, LoaderBench, LoaderReport, Peers, Standing, StepBench, StepReport,
     kernels,
 };
+pub use embed::{Embed, EmbedFormat, EmbedReport, EmbedSplit};
 pub use error::{Error, Result};
+pub use export::{Export, ExportFormat, Exported};
 pub use features::{FeatureKind, Features, View, extract};
 pub use finetune::{Finetune, FinetuneReport, Session};
 pub use inspect::{BadImage, Labels, Sizes, Stats, Verified, split_name, stats, verify};

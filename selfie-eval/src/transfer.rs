@@ -30,14 +30,21 @@ pub struct Transfer {
 /// The trunk that `from` holds: that of `config`, with the fourth stage where the weights are a fine-tuned network's.
 #[must_use]
 pub fn held_trunk(config: &EncoderConfig, from: Option<&Pretrained>) -> EncoderConfig {
-    let of_stage4 = |name: &str| name.starts_with("layer4.") || name.starts_with("stages.3.");
-    match from.is_some_and(|from| from.encoder.iter().any(|(name, _)| of_stage4(name))) {
-        true => config.with_stage4(),
-        false => config.clone(),
+    let has = |name: String| from.is_some_and(|from| from.encoder.get(&name).is_some());
+    let is_there =
+        |b: &usize| has(format!("layer4.{b}.conv1.weight")) || has(format!("stages.3.blocks.{b}.conv1.weight"));
+    let stage4 = (0..).take_while(is_there).count();
+    let mut config = config.clone();
+    if stage4 > 0 && config.depths.len() == 3 {
+        config.depths.push(stage4);
     }
+    config
 }
 
 /// The patch network with the weights of `from`, or with first values drawn from `seed`.
+///
+/// The final norm of v2 blocks belongs to the last stage: where `from` goes on behind `config`'s, it has none for it, and
+/// it stays fresh, as it will in the network that the trunk is carried over to.
 ///
 /// # Errors
 /// [`TrainError::Weights`] names the first tensor that is missing or has another shape, met and expected.
@@ -50,7 +57,10 @@ pub fn load_trunk(
     let store = ParamStore::new(seed, device);
     let trunk = Trunk::new(config, store.builder())?;
     if let Some(from) = from {
-        let report = store.load_matching(&from.encoder)?;
+        let mut report = store.load_matching(&from.encoder)?;
+        if held_trunk(config, Some(from)).depths.len() > config.depths.len() {
+            report.reshaped.retain(|(name, ..)| !name.starts_with("norm."));
+        }
         if !report.missing.is_empty() || !report.reshaped.is_empty() {
             let reason = report.misfit().unwrap_or_default();
             return Err(TrainError::Weights { path: from.file.clone(), reason }.into());

@@ -142,10 +142,16 @@ impl Checkpoint {
         &self.weights
     }
 
+    /// Their moving average, where the run keeps one.
+    #[must_use]
+    pub fn average(&self) -> Option<&Weights> {
+        Some(&self.average).filter(|average| average.iter().next().is_some())
+    }
+
     /// The same as they are used: their moving average where the run keeps one.
     #[must_use]
     pub fn used_weights(&self) -> &Weights {
-        if self.average.iter().next().is_some() { &self.average } else { &self.weights }
+        self.average().unwrap_or(&self.weights)
     }
 }
 

@@ -47,7 +47,7 @@ pub use model::{Mode, Output, Puzzle, SelfieModel};
 pub use optim::Optimizer;
 pub use picture::{Canvas, Riddle, draw_all, encode_jpeg, encode_png};
 pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, default_run_path, pretrain};
-pub use pretrained::{Pretrained, load_run, normalise_of};
+pub use pretrained::{Pretrained, WhichWeights, load_run, normalise_of};
 pub use probe::{EvalSet, Evaluation, KnnProbe, KnnResult, directions, evaluate};
 pub use run_dir::{RunDir, RunLock};
 pub use schedule::{learning_rate, warmup_steps};

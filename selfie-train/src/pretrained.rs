@@ -1,5 +1,7 @@
 //! What a run or a weights file has to give to whoever goes on with it: fine-tuning, evaluation, another run.
 
+mod geometry;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -18,6 +20,18 @@ use crate::task::MaskedPatches;
 /// What `encoder.safetensors` says it is.
 const FORMAT: &str = "selfie encoder";
 
+/// Which weights of a run or a checkpoint are meant, where it keeps a moving average of them (`run.ema_decay`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhichWeights {
+    /// The average where there is one, else those that are trained.
+    #[default]
+    Used,
+    /// The average.
+    Ema,
+    /// Those that are trained.
+    Raw,
+}
+
 /// A trunk under torchvision's names, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Pretrained {
@@ -25,48 +39,96 @@ pub struct Pretrained {
     pub file: PathBuf,
     /// The trunk's tensors (`conv1.weight`, `layer1.0.conv1.weight`, ...); a foreign file may hold more.
     pub encoder: Weights,
-    /// The trunk's shape, where the file or the run tells it.
+    /// The trunk's shape, where the file, the run or the tensors' names tell it.
     pub encoder_config: Option<EncoderConfig>,
     /// Mean and deviation per channel that it was trained with, where known.
     pub normalise: Option<(Vec<f32>, Vec<f32>)>,
     /// The complete settings, where this is a run directory.
     pub run: Option<RunConfig>,
+    /// Steps of training behind the weights, where the file tells it.
+    pub step: Option<u64>,
+    /// Whether the weights are a moving average; none where nothing tells.
+    pub averaged: Option<bool>,
 }
 
 impl Pretrained {
-    /// What `--from` names: a run directory (its latest checkpoint, or that of `step`), a checkpoint, `encoder.safetensors`, or any
-    /// safetensors file with torchvision's names.
+    /// What `--from` names: a run directory (its latest checkpoint, or that of `step`), a checkpoint, `encoder.safetensors`, or
+    /// weights of torchvision or timm, as safetensors or as torch.save writes them.
     ///
     /// # Errors
     /// [`Error::RunDir`] or [`Error::Weights`] where there is no such thing; [`Error::Checkpoint`] where it is damaged.
     pub fn open(from: &Path, step: Option<u64>) -> Result<Self> {
+        Self::open_which(from, step, WhichWeights::Used)
+    }
+
+    /// As [`Pretrained::open`], with the choice between a run's weights and their moving average.
+    ///
+    /// # Errors
+    /// As there; [`Error::Config`] where there is no choice, or no average.
+    pub fn open_which(from: &Path, step: Option<u64>, which: WhichWeights) -> Result<Self> {
         if from.is_dir() {
             let run = RunDir::open(from)?;
             let config = run.config()?;
             let checkpoint = run.read_checkpoint(step)?;
+            let (weights, averaged) = chosen(from, which, checkpoint.weights(), checkpoint.average())?;
             return Ok(Self {
                 file: checkpoint.path().to_path_buf(),
-                encoder: checkpoint.used_weights().below("encoder"),
+                encoder: weights.below("encoder"),
                 encoder_config: Some(config.encoder.clone()),
                 normalise: Some((config.data.mean.clone(), config.data.std.clone())),
                 run: Some(config),
+                step: Some(checkpoint.record().step),
+                averaged: Some(averaged),
             });
         }
         let weights = Weights::open(from)?;
         let metadata = weights.metadata().cloned().unwrap_or(Value::Null);
-        let (encoder, described) = match is_checkpoint(&weights) {
-            true => (whole_model(&weights).below("encoder"), &metadata["config"]),
-            false => (weights, &metadata),
+        let (encoder, described, averaged) = match is_checkpoint(&weights) {
+            true => {
+                let (model, average) = (weights.below("model"), average_in(&weights));
+                let (weights, averaged) = chosen(from, which, &model, average.as_ref())?;
+                (weights.below("encoder"), &metadata["config"], Some(averaged))
+            }
+            false if which != WhichWeights::Used => return Err(no_choice(from, which)),
+            false => (weights, &metadata, None),
         };
+        let told = geometry::of_tensors(&encoder);
         let numbers = |key: &str| serde_json::from_value::<Vec<f32>>(described["data"][key].clone()).ok();
         Ok(Self {
             file: from.to_path_buf(),
             encoder,
-            encoder_config: serde_json::from_value(described["encoder"].clone()).ok(),
+            encoder_config: serde_json::from_value(described["encoder"].clone()).ok().or(told),
             normalise: numbers("mean").zip(numbers("std")),
             run: None,
+            step: metadata["step"].as_u64(),
+            averaged,
         })
     }
+}
+
+/// The weights that are meant, and whether they are an average.
+fn chosen<'a>(
+    from: &Path,
+    which: WhichWeights,
+    raw: &'a Weights,
+    average: Option<&'a Weights>,
+) -> Result<(&'a Weights, bool)> {
+    match (which, average) {
+        (WhichWeights::Used | WhichWeights::Ema, Some(average)) => Ok((average, true)),
+        (WhichWeights::Used | WhichWeights::Raw, _) => Ok((raw, false)),
+        (WhichWeights::Ema, None) => {
+            let from = from.display();
+            let reason =
+                format!("met ema, but {from} keeps no moving average (run.ema_decay = 0), expected raw, or nothing");
+            Err(Error::config("--weights", reason))
+        }
+    }
+}
+
+fn no_choice(from: &Path, which: WhichWeights) -> Error {
+    let word = if which == WhichWeights::Ema { "ema" } else { "raw" };
+    let from = from.display();
+    Error::config("--weights", format!("met {word} with {from}, which holds one kind of weights, expected a run"))
 }
 
 /// The pretext task of a run with its trained weights, for `masked-eval` and pictures.
@@ -98,8 +160,11 @@ pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
 
 /// The model in a checkpoint's file: the moving average of its weights where there is one.
 fn whole_model(checkpoint: &Weights) -> Weights {
-    let average = checkpoint.below("ema");
-    if average.iter().next().is_some() { average } else { checkpoint.below("model") }
+    average_in(checkpoint).unwrap_or_else(|| checkpoint.below("model"))
+}
+
+fn average_in(checkpoint: &Weights) -> Option<Weights> {
+    Some(checkpoint.below("ema")).filter(|average| average.iter().next().is_some())
 }
 
 /// Writes the trunk of `store` with torchvision's names, and what is needed to use it.

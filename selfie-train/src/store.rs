@@ -8,6 +8,7 @@
 mod host;
 mod init;
 mod load;
+mod pth;
 mod weights;
 
 use std::collections::HashMap;

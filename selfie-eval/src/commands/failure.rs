@@ -44,7 +44,7 @@ fn in_one_line(error: &Error) -> String {
             let run = path.ancestors().nth(2).unwrap_or(path); // RUN/checkpoints/step-N.safetensors
             format!("{line}; --resume {} continues", run.display())
         }
-        Error::Train(selfie_train::Error::Interrupted { .. }) => line,
+        Error::Train(selfie_train::Error::Interrupted { .. }) | Error::Stopped { .. } => line,
         _ => format!("error: {line}"),
     }
 }

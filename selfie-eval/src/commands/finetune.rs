@@ -17,7 +17,7 @@ use super::{Interrupt, figures, result_file, settings};
 /// is the accuracy of the last weights on the whole test split.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the patch network comes from: a run, a weights file with torchvision's names, or scratch
+    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), or scratch
     #[arg(long, value_name = "RUN|FILE|scratch", required_unless_present = "resume", conflicts_with = "resume")]
     from: Option<String>,
     /// The checkpoint of that step, of the run in --from or --resume [default: the latest]

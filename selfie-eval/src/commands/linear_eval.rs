@@ -12,7 +12,7 @@ use super::{figures, result_file, settings};
 /// the regression is trained to convergence on all of them and tested once.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the patch network comes from: a run, a weights file with torchvision's names, or scratch
+    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), or scratch
     #[arg(long, value_name = "RUN|FILE|scratch")]
     from: String,
     /// The run's checkpoint of that step [default: the latest]

@@ -40,7 +40,7 @@ pub struct Start {
     /// Continue from the checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub checkpoint: Option<u64>,
-    /// Begin a new run with the weights of a run, a checkpoint or a weights file
+    /// Begin a new run with the weights of a run, a checkpoint, or a file of torchvision or timm (safetensors or .pth)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@
 use crate::place::{Place, TINY};
 
 /// Asserts the exit status, one line on stderr that holds every word, nothing on stdout, and nothing new in the folder.
-fn refuses(place: &Place, arguments: &str, status: i32, words: &[&str]) {
+pub fn refuses(place: &Place, arguments: &str, status: i32, words: &[&str]) {
     let before = place.names();
     let call = place.call(arguments);
     assert_eq!(call.status, Some(status), "{arguments}: {}", call.stderr);
@@ -25,6 +25,9 @@ fn every_command_has_its_help() {
         "finetune",
         "masked-eval",
         "linear-eval",
+        "embed",
+        "export",
+        "import",
         "runs",
         "report",
         "bench",

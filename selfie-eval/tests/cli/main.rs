@@ -3,12 +3,17 @@
 
 mod bad_input;
 mod data;
+#[cfg(unix)]
+mod embed;
 mod end_to_end;
+mod export;
+mod import;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(unix)]
 mod kill;
 mod memory;
 mod place;
+mod take_home;
 #[cfg(unix)]
 mod trouble;

@@ -1,4 +1,4 @@
-//! Weights read from a safetensors file, with what is wrong said in one line.
+//! Weights read from a safetensors file or one of PyTorch's, with what is wrong said in one line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::host::{CHECKSUM, ENTRY, checksum};
+use super::pth;
 use crate::error::{Error, Result};
 
 /// Named tensors read from a file, on the CPU.
@@ -19,13 +20,18 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads any safetensors file; one of ours is checked against its checksum.
+    /// Reads any safetensors file (one of ours is checked against its checksum), or the tensors that `torch.save` wrote; what
+    /// the file holds decides, not its name.
     ///
     /// # Errors
-    /// [`Error::Weights`] where the file is missing, no safetensors file, cut short or damaged.
+    /// [`Error::Weights`] where the file is missing, no such file, cut short or damaged, or asks for more than tensors.
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::Weights { path: path.to_path_buf(), reason };
         let bytes = std::fs::read(path).map_err(|error| wrong(format!("{error}, expected a safetensors file")))?;
+        if pth::is_pth(&bytes) {
+            let tensors = pth::read(&bytes).map_err(wrong)?;
+            return Ok(Self { path: path.to_path_buf(), tensors, metadata: None });
+        }
         let (header, described) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| wrong(format!("no complete safetensors file: {error}")))?;
         let entry = described.metadata().as_ref().and_then(|entries| entries.get(ENTRY));

@@ -1,0 +1,89 @@
+//! `selfie export`: weights in a file that torchvision or timm loads.
+
+use std::path::{Path, PathBuf};
+
+use selfie_eval::{Error, Export, ExportFormat, Exported, Result};
+use selfie_train::{Pretrained, WhichWeights};
+
+use super::screen::Screen;
+
+/// Write the weights of a run for torchvision, timm or PyTorch alone, and show the lines of Python that load them
+///
+/// A pretraining run gives stages 1-3 of the ResNet, a fine-tuning run the whole network with its classifier. torchvision
+/// and timm build width 64 alone: another shape keeps the same names, and a short PyTorch module that loads them is
+/// written beside the file. v2 blocks are timm's resnetv2; a pretrained trunk of them leaves out its final norm, because
+/// timm's has the width of stage 4 (--format safetensors keeps it).
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where the weights come from: a run, a checkpoint or a weights file
+    #[arg(long, value_name = "RUN|FILE")]
+    from: String,
+    /// Whose network the file is for: torchvision, timm, or safetensors (every tensor, with a PyTorch module beside it)
+    #[arg(long, value_name = "FORMAT", default_value = "torchvision")]
+    format: String,
+    /// The file to write, a new one that ends in .safetensors
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Which weights of a run with run.ema_decay: ema (their moving average) or raw [default: ema where there is one]
+    #[arg(long, value_name = "ema|raw")]
+    weights: Option<String>,
+    /// The run's checkpoint of that step [default: the latest]
+    #[arg(long, value_name = "STEP")]
+    checkpoint: Option<u64>,
+    /// No remarks
+    #[arg(long)]
+    quiet: bool,
+    /// Results as one JSON object, the only line on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let screen = Screen::new(options.json, options.quiet);
+    let format: ExportFormat = options.format.parse()?;
+    let which = match options.weights.as_deref() {
+        None => WhichWeights::Used,
+        Some("ema") => WhichWeights::Ema,
+        Some("raw") => WhichWeights::Raw,
+        Some(word) => return Err(Error::config("--weights", format!("met `{word}`, expected ema or raw"))),
+    };
+    let weights = open(&options.from, options.checkpoint, which)?;
+    let exported = Export::prepare(&options.from, &weights, format)?.write(&options.out)?;
+    screen.result(words(&exported, &weights))?;
+    screen.json(&exported)
+}
+
+/// What `--from` names; there is nothing to export from scratch.
+pub fn open(from: &str, step: Option<u64>, which: WhichWeights) -> Result<Pretrained> {
+    let path = Path::new(from);
+    if !path.exists() {
+        let reason = format!("met {from}, but there is no such file or folder, expected a run or a weights file");
+        return Err(Error::config("--from", reason));
+    }
+    if let (Some(step), true) = (step, path.is_file()) {
+        return Err(Error::config("--checkpoint", format!("met {step} with --from {from}, a file, expected a run")));
+    }
+    Ok(Pretrained::open_which(path, step, which)?)
+}
+
+fn words(exported: &Exported, weights: &Pretrained) -> String {
+    let Exported { file, module, tensors, complete, left_out, snippet, .. } = exported;
+    let what = if *complete { "the whole network, with its classifier" } else { "features, without a classifier" };
+    let mut lines =
+        vec![format!("wrote      {} ({tensors} tensors of {}; {what})", file.display(), weights.file.display())];
+    if let Some(module) = module {
+        lines.push(format!("           {} (the PyTorch module that loads it)", module.display()));
+    }
+    if module.is_some() && exported.format != ExportFormat::Safetensors {
+        let shape = (&exported.metadata["width"], &exported.metadata["depths"]);
+        lines.push(format!(
+            "           {} builds width 64 with depths [3, 4, 6, 3] alone: these are its names in width {} with depths {}",
+            exported.format, shape.0, shape.1
+        ));
+    }
+    if !left_out.is_empty() {
+        lines.push(format!("left out   {}: timm's has the width of stage 4", left_out.join(", ")));
+    }
+    lines.push(format!("python\n{snippet}"));
+    lines.join("\n")
+}

@@ -1,0 +1,114 @@
+//! The lines of Python that load an exported file, as they are printed.
+//!
+//! They end with `model` in evaluation mode: logits where there is a classifier, else the features behind stage 3.
+
+use selfie_encoder::{Block, Stem};
+
+use super::ExportFormat;
+use super::network::Network;
+
+/// What the lines name.
+pub(crate) struct Names<'a> {
+    /// The weights file.
+    pub(crate) file: &'a str,
+    /// The module beside it, where there is one.
+    pub(crate) module: Option<&'a str>,
+    /// Mean and deviation per channel, where known.
+    pub(crate) normalise: Option<&'a (Vec<f32>, Vec<f32>)>,
+    /// Side of the images, where known.
+    pub(crate) image_size: Option<usize>,
+}
+
+/// The lines for `network`, written as `format`.
+pub(crate) fn python(network: &Network, format: ExportFormat, names: &Names) -> String {
+    let file = quoted(names.file);
+    let mut lines = match names.module {
+        Some(module) => vec![format!("from {module} import load  # {module}.py beside the weights"), String::new()],
+        None => opening(network, format),
+    };
+    match names.module {
+        Some(_) => lines.push(format!("model = load({file})")),
+        None => lines.extend(filled(network, &file)),
+    }
+    if let Some(size) = names.image_size {
+        let channels = network.config.in_channels;
+        lines.push(format!("# images: (B, {channels}, {size}, {size}), values from 0 to 1, then (x - mean) / std"));
+    }
+    if let Some((mean, std)) = names.normalise.filter(|(mean, _)| !mean.is_empty()) {
+        lines.push(format!("mean, std = {mean:?}, {std:?}"));
+    }
+    lines.join("\n")
+}
+
+/// Imports and the model, with the stem that the weights have.
+fn opening(network: &Network, format: ExportFormat) -> Vec<String> {
+    let config = &network.config;
+    let library = if format == ExportFormat::Torchvision { "torchvision" } else { "timm" };
+    let classes = network.classes.map(|classes| format!("num_classes={classes}")).unwrap_or_default();
+    let model = match (library, config.block) {
+        ("torchvision", _) => format!("torchvision.models.resnet50({classes})"),
+        (_, block) => {
+            let name = if block == Block::V2 { "resnetv2_50" } else { "resnet50" };
+            let classes = if classes.is_empty() { classes } else { format!(", {classes}") };
+            format!("timm.create_model(\"{name}\"{classes})")
+        }
+    };
+    let mut lines = vec![
+        "import torch".to_owned(),
+        format!("import {library}"),
+        "from safetensors.torch import load_file".to_owned(),
+        String::new(),
+        format!("model = {model}"),
+    ];
+    let (conv, pool) = match config.block {
+        Block::V1_5 => ("model.conv1", "model.maxpool"),
+        Block::V2 => ("model.stem.conv", "model.stem.pool"),
+    };
+    let channels = config.in_channels;
+    match config.stem {
+        Stem::Small => {
+            lines.push(format!(
+                "{conv} = torch.nn.Conv2d({channels}, 64, 3, padding=1, bias=False)  # the small stem: 3x3, stride 1,"
+            ));
+            lines.push(format!("{pool} = torch.nn.Identity()  # and no pooling"));
+        }
+        Stem::ImageNet if channels != 3 => {
+            lines.push(format!("{conv} = torch.nn.Conv2d({channels}, 64, 7, 2, 3, bias=False)"));
+        }
+        Stem::ImageNet => {}
+    }
+    lines
+}
+
+/// Loading; strictly where the file is complete.
+fn filled(network: &Network, file: &str) -> Vec<String> {
+    let last = match (network.is_cut(), network.classes) {
+        (false, Some(_)) => {
+            return vec![
+                format!("model.load_state_dict(load_file({file}), strict=True)"),
+                "model = model.eval()".to_owned(),
+            ];
+        }
+        (cut, _) => cut,
+    };
+    let (missing, fresh) = match (network.config.block, last) {
+        (Block::V1_5, true) => ("(\"layer4.\", \"fc.\")", "model.layer4 = model.fc"),
+        (Block::V1_5, false) => ("(\"fc.\",)", "model.fc"),
+        (Block::V2, true) => ("(\"stages.3.\", \"norm.\", \"head.\")", "model.stages[3] = model.norm = model.head.fc"),
+        (Block::V2, false) => ("(\"head.\",)", "model.head.fc"),
+    };
+    vec![
+        format!("loaded = model.load_state_dict(load_file({file}), strict=False)"),
+        format!("assert not loaded.unexpected_keys and all(k.startswith({missing}) for k in loaded.missing_keys)"),
+        format!(
+            "{fresh} = torch.nn.Identity()  # features, (B, {}); to train these layers, leave this line out",
+            network.config.embed_dim()
+        ),
+        "model = model.eval()".to_owned(),
+    ]
+}
+
+/// A string of Python.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
