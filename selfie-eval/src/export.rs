@@ -5,9 +5,11 @@
 //! build width 64 alone; another shape is the same names, with a short PyTorch module beside the file. timm's final
 //! norm is as wide as stage 4, so what is cut off behind stage 3 leaves its own out there.
 
+mod card;
 mod module;
 mod network;
 mod snippet;
+mod to_hub;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,11 @@ use selfie_train::{Pretrained, write_tensors};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use to_hub::{HubTarget, Uploaded};
+
 use crate::error::{Error, Result};
 use network::Network;
-use snippet::Names;
+use snippet::{Names, Place};
 
 /// What the file says it is.
 const FORMAT: &str = "selfie export";
@@ -125,6 +129,11 @@ impl Export {
     /// [`Error::Config`] where a file would be written over, or the name says another kind; [`Error::Io`] where it
     /// cannot be written.
     pub fn write(&self, out: &Path) -> Result<Exported> {
+        self.write_for(out, None)
+    }
+
+    /// As [`Export::write`]; the lines of Python find the files in `repository` of the hub, where one is named.
+    fn write_for(&self, out: &Path, repository: Option<&str>) -> Result<Exported> {
         let needs_module = !self.network.is_resnet50() || self.format == ExportFormat::Safetensors;
         let module = needs_module.then(|| module::place(out));
         check_out(out, module.as_ref().map(|(_, path)| path.as_path()))?;
@@ -134,7 +143,10 @@ impl Export {
             std::fs::write(path, module::text(&self.network)).map_err(Error::io(path))?;
         }
         let names = Names {
-            file: &out.display().to_string(),
+            place: match repository {
+                Some(repository) => Place::Hub(repository),
+                None => Place::File(&out.display().to_string()),
+            },
             module: module.as_ref().map(|(name, _)| name.as_str()),
             normalise: self.normalise.as_ref(),
             image_size: self.image_size,

@@ -29,7 +29,7 @@ pub use bench::{
 };
 pub use embed::{Embed, EmbedFormat, EmbedReport, EmbedSplit};
 pub use error::{Error, Result};
-pub use export::{Export, ExportFormat, Exported};
+pub use export::{Export, ExportFormat, Exported, HubTarget, Uploaded};
 pub use features::{FeatureKind, Features, View, extract};
 pub use finetune::{Finetune, FinetuneReport, Session};
 pub use inspect::{BadImage, Labels, Sizes, Stats, Verified, split_name, stats, verify};
@@ -38,7 +38,7 @@ pub use lbfgs::{Minimum, minimise};
 pub use linear_eval::{LinearEval, LinearReport, LinearResult, Tuning};
 pub use logistic::{Logistic, LogisticConfig};
 pub use masked_eval::{EvalSplit, MaskedEval, MaskedReport};
-pub use origin::Origin;
+pub use origin::{Origin, weights_path};
 pub use plan::{Bandwidth, Figure, Images, JobCosts, JobPlan, ModelSize, Speed};
 pub use report::{ReportFiles, write_report};
 pub use runs::{RunState, RunSummary};

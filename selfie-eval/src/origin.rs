@@ -1,10 +1,10 @@
 //! Where weights come from, as `--from` says it: a run, a weights file, or nowhere.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use selfie_encoder::{EncoderConfig, Stem};
 use selfie_patch::PatchConfig;
-use selfie_train::{Pretrained, RunConfig, RunDir};
+use selfie_train::{DataError, Pretrained, RunConfig, RunDir, fetch_weights};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -20,8 +20,36 @@ pub struct Origin {
     weights: Option<Pretrained>,
 }
 
+/// The run directory or weights file here that `option` names as `from`; weights of the hub (`hf:OWNER/NAME`) are
+/// downloaded. `step` names a checkpoint, which only a run has.
+///
+/// # Errors
+/// [`Error::Config`] where there is nothing of that name; selfie-train's errors where the hub has none.
+pub fn weights_path(option: &str, from: &str, step: Option<u64>) -> Result<PathBuf> {
+    let path = match from.strip_prefix("hf:") {
+        None => PathBuf::from(from),
+        Some(name) => fetch_weights(name).map_err(|error| match error {
+            DataError::Config { reason, .. } => Error::config(option, format!("met {reason}")),
+            error => error.into(),
+        })?,
+    };
+    if !path.exists() {
+        let reason = format!(
+            "met {from}, but there is no such file or folder, expected a run, a weights file, hf:OWNER/NAME or the word \
+             scratch"
+        );
+        return Err(Error::config(option, reason));
+    }
+    match step {
+        Some(step) if path.is_file() => {
+            Err(Error::config("--checkpoint", format!("met {step} with {option} {from}, a file, expected a run")))
+        }
+        _ => Ok(path),
+    }
+}
+
 impl Origin {
-    /// A run directory (its latest checkpoint, or that of `step`), a weights file, or the word `scratch`.
+    /// A run directory (its latest checkpoint, or that of `step`), a weights file, `hf:OWNER/NAME`, or the word `scratch`.
     ///
     /// # Errors
     /// [`Error::Config`] where there is nothing of that name; selfie-train's errors where it cannot be read.
@@ -35,20 +63,7 @@ impl Origin {
                 }
             };
         }
-        let path = Path::new(from);
-        if !path.exists() {
-            let reason = format!(
-                "met {from}, but there is no such file or folder, expected a run, a weights file or the word scratch"
-            );
-            return Err(Error::config("--from", reason));
-        }
-        if let (Some(step), true) = (step, path.is_file()) {
-            return Err(Error::config(
-                "--checkpoint",
-                format!("met {step} with --from {from}, a file, expected a run"),
-            ));
-        }
-        let weights = Pretrained::open(path, step)?;
+        let weights = Pretrained::open(&weights_path("--from", from, step)?, step)?;
         Ok(Self { given, checkpoint: Some(weights.file.display().to_string()), weights: Some(weights) })
     }
 

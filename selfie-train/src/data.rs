@@ -59,6 +59,7 @@ pub use colour::Colours;
 pub use config::{Augment, DataConfig};
 pub use dataset::Dataset;
 pub use error::{DataError, DataResult};
+pub use hub::{HubFile, HubUpload, fetch_weights};
 pub use image8::Image8;
 pub use labels::{LabelBudget, label_subset};
 pub use loader::{Batch, Loader, LoaderConfig};

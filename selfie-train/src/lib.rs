@@ -32,9 +32,9 @@ pub use config::{
     ScheduleName, recipe_changes,
 };
 pub use data::{
-    Augment, BadImages, Batch, Colours, DataConfig, DataError, DataResult, Dataset, Image8, LabelBudget, Loader,
-    LoaderConfig, Normalise, OnBadImage, Split, Transform, channel_stats, channel_stats_of, fetch_data, label_subset,
-    visit_images,
+    Augment, BadImages, Batch, Colours, DataConfig, DataError, DataResult, Dataset, HubFile, HubUpload, Image8,
+    LabelBudget, Loader, LoaderConfig, Normalise, OnBadImage, Split, Transform, channel_stats, channel_stats_of,
+    fetch_data, fetch_weights, label_subset, visit_images,
 };
 pub use device::{DeviceChoice, describe_device};
 pub use ema::Ema;

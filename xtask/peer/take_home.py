@@ -51,7 +51,8 @@ def differences(case):
         found["features"] = model(images)
     expected = {name for name in known if name != "images"}
     assert set(found) == expected, f"{set(found)} instead of {expected}"
-    return {name: (found[name] - known[name]).abs().max().item() for name in sorted(found)}, images.shape[-1]
+    largest = lambda tensor: tensor.abs().max().item()  # noqa: E731
+    return {name: (largest(found[name] - known[name]), largest(known[name])) for name in sorted(found)}, images.shape[-1]
 
 
 def compare(file):
@@ -60,9 +61,9 @@ def compare(file):
     cases = json.loads(pathlib.Path(file).read_text())
     for case in cases:
         found, pixels = differences(case)
-        good = all(value <= TOLERANCE for value in found.values())
+        good = all(difference <= TOLERANCE for difference, _ in found.values())
         bad += not good
-        words = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+        words = ", ".join(f"{name} {difference:.1e} (values to {most:.1f})" for name, (difference, most) in found.items())
         print(f"{'ok ' if good else 'BAD'} {case['name']}, {pixels} px: largest difference of {words}", flush=True)
     print(f"{len(cases)} cases, {bad} of them beyond {TOLERANCE}")
     sys.exit(bad > 0)

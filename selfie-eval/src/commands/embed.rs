@@ -23,8 +23,9 @@ const SHOWN: usize = 20;
 /// fine-tuned network come after its fourth stage.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the network comes from: a run, weights of torchvision or timm (safetensors or .pth), or scratch
-    #[arg(long, value_name = "RUN|FILE|scratch")]
+    /// Where the network comes from: a run, weights of torchvision or timm (safetensors or .pth), hf:OWNER/NAME, or
+    /// scratch
+    #[arg(long, value_name = "RUN|FILE|hf:NAME|scratch")]
     from: String,
     /// The run's checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP")]

@@ -1,8 +1,8 @@
 //! `selfie export`: weights in a file that torchvision or timm loads.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use selfie_eval::{Error, Export, ExportFormat, Exported, Result};
+use selfie_eval::{Error, Export, ExportFormat, Exported, HubTarget, Result, weights_path};
 use selfie_train::{Pretrained, WhichWeights};
 
 use super::screen::Screen;
@@ -15,15 +15,23 @@ use super::screen::Screen;
 /// timm's has the width of stage 4 (--format safetensors keeps it).
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the weights come from: a run, a checkpoint or a weights file
-    #[arg(long, value_name = "RUN|FILE")]
+    /// Where the weights come from: a run, a checkpoint, a weights file, or hf:OWNER/NAME
+    #[arg(long, value_name = "RUN|FILE|hf:NAME")]
     from: String,
     /// Whose network the file is for: torchvision, timm, or safetensors (every tensor, with a PyTorch module beside it)
     #[arg(long, value_name = "FORMAT", default_value = "torchvision")]
     format: String,
     /// The file to write, a new one that ends in .safetensors
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "to", conflicts_with = "to")]
+    out: Option<PathBuf>,
+    /// Upload instead, to a model repository of the Hugging Face hub, which is made where it is not there: the weights,
+    /// their settings and a model card with the run's figures. Needs a token that may write, in HF_TOKEN or from `hf auth
+    /// login`
+    #[arg(long, value_name = "hf:OWNER/NAME")]
+    to: Option<String>,
+    /// The licence of the weights for the model card, as the hub calls it: mit, cc-by-4.0, ... [default: other]
+    #[arg(long, value_name = "ID", requires = "to")]
+    license: Option<String>,
     /// Which weights of a run with run.ema_decay: ema (their moving average) or raw [default: ema where there is one]
     #[arg(long, value_name = "ema|raw")]
     weights: Option<String>,
@@ -47,23 +55,32 @@ pub fn run(options: &Options) -> Result<()> {
         Some("raw") => WhichWeights::Raw,
         Some(word) => return Err(Error::config("--weights", format!("met `{word}`, expected ema or raw"))),
     };
+    let target = options.to.as_deref().map(HubTarget::open).transpose()?;
     let weights = open(&options.from, options.checkpoint, which)?;
-    let exported = Export::prepare(&options.from, &weights, format)?.write(&options.out)?;
-    screen.result(words(&exported, &weights))?;
-    screen.json(&exported)
+    let export = Export::prepare(&options.from, &weights, format)?;
+    match (&target, &options.out) {
+        (Some(target), _) => {
+            let folder = std::env::temp_dir().join(format!("selfie-upload-{}", std::process::id()));
+            let sent = target.send(&export, &options.from, options.license.as_deref(), &folder);
+            let removed = std::fs::remove_dir_all(&folder);
+            let uploaded = sent?;
+            removed.map_err(Error::io(&folder))?;
+            screen.result(format!("uploaded   {} to {}", uploaded.files.join(", "), uploaded.address))?;
+            screen.result(format!("python\n{}", uploaded.exported.snippet))?;
+            screen.json(&uploaded)
+        }
+        (None, Some(out)) => {
+            let exported = export.write(out)?;
+            screen.result(words(&exported, &weights))?;
+            screen.json(&exported)
+        }
+        (None, None) => Err(Error::config("--out", "missing, expected FILE.safetensors, or --to hf:OWNER/NAME")),
+    }
 }
 
 /// What `--from` names; there is nothing to export from scratch.
 pub fn open(from: &str, step: Option<u64>, which: WhichWeights) -> Result<Pretrained> {
-    let path = Path::new(from);
-    if !path.exists() {
-        let reason = format!("met {from}, but there is no such file or folder, expected a run or a weights file");
-        return Err(Error::config("--from", reason));
-    }
-    if let (Some(step), true) = (step, path.is_file()) {
-        return Err(Error::config("--checkpoint", format!("met {step} with --from {from}, a file, expected a run")));
-    }
-    Ok(Pretrained::open_which(path, step, which)?)
+    Ok(Pretrained::open_which(&weights_path("--from", from, step)?, step, which)?)
 }
 
 fn words(exported: &Exported, weights: &Pretrained) -> String {

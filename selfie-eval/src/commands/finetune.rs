@@ -17,8 +17,14 @@ use super::{Interrupt, figures, result_file, settings};
 /// is the accuracy of the last weights on the whole test split.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), or scratch
-    #[arg(long, value_name = "RUN|FILE|scratch", required_unless_present = "resume", conflicts_with = "resume")]
+    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), hf:OWNER/NAME, or
+    /// scratch
+    #[arg(
+        long,
+        value_name = "RUN|FILE|hf:NAME|scratch",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
     from: Option<String>,
     /// The checkpoint of that step, of the run in --from or --resume [default: the latest]
     #[arg(long, value_name = "STEP")]

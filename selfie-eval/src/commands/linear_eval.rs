@@ -12,8 +12,9 @@ use super::{figures, result_file, settings};
 /// the regression is trained to convergence on all of them and tested once.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), or scratch
-    #[arg(long, value_name = "RUN|FILE|scratch")]
+    /// Where the patch network comes from: a run, weights of torchvision or timm (safetensors or .pth), hf:OWNER/NAME, or
+    /// scratch
+    #[arg(long, value_name = "RUN|FILE|hf:NAME|scratch")]
     from: String,
     /// The run's checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP")]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selfie_eval::Result;
+use selfie_eval::{Result, weights_path};
 use selfie_train::{
     LoadReport, PretrainOptions, PretrainReport, Pretraining, RunConfig, default_run_path, describe_device,
 };
@@ -40,7 +40,8 @@ pub struct Start {
     /// Continue from the checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub checkpoint: Option<u64>,
-    /// Begin a new run with the weights of a run, a checkpoint, or a file of torchvision or timm (safetensors or .pth)
+    /// Begin a new run with the weights of a run, a checkpoint, a file of torchvision or timm (safetensors or .pth),
+    /// or hf:OWNER/NAME
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
 }
@@ -83,7 +84,7 @@ pub fn train(
         out,
         resume,
         checkpoint: start.checkpoint,
-        init_from: start.init_from.clone(),
+        init_from: start.init_from.as_deref().map(init_path).transpose()?,
         device,
         quiet: shared.quiet,
         stop: interrupt.flag(),
@@ -96,6 +97,14 @@ pub fn train(
     }
     introduce(&pretraining, &options, &shared.screen())?;
     Ok(interrupt.while_training(|| pretraining.run())?)
+}
+
+/// The weights that `--init-from` names; those of the hub are brought here.
+fn init_path(from: &Path) -> Result<PathBuf> {
+    match from.to_str() {
+        Some(name) if name.starts_with("hf:") => weights_path("--init-from", name, None),
+        _ => Ok(from.to_path_buf()),
+    }
 }
 
 /// What is going to be trained, on what, where.

@@ -7,10 +7,18 @@ use selfie_encoder::{Block, Stem};
 use super::ExportFormat;
 use super::network::Network;
 
+/// Where the files are.
+pub(crate) enum Place<'a> {
+    /// The weights file here, the module beside it.
+    File(&'a str),
+    /// A model repository of the hub, `OWNER/NAME`.
+    Hub(&'a str),
+}
+
 /// What the lines name.
 pub(crate) struct Names<'a> {
-    /// The weights file.
-    pub(crate) file: &'a str,
+    /// Where the weights are.
+    pub(crate) place: Place<'a>,
     /// The module beside it, where there is one.
     pub(crate) module: Option<&'a str>,
     /// Mean and deviation per channel, where known.
@@ -21,14 +29,17 @@ pub(crate) struct Names<'a> {
 
 /// The lines for `network`, written as `format`.
 pub(crate) fn python(network: &Network, format: ExportFormat, names: &Names) -> String {
-    let file = quoted(names.file);
-    let mut lines = match names.module {
-        Some(module) => vec![format!("from {module} import load  # {module}.py beside the weights"), String::new()],
-        None => opening(network, format),
-    };
+    let (mut lines, file) = reached(names);
     match names.module {
-        Some(_) => lines.push(format!("model = load({file})")),
-        None => lines.extend(filled(network, &file)),
+        Some(module) => lines.extend([
+            format!("from {module} import load  # {module}.py beside the weights"),
+            String::new(),
+            format!("model = load({file})"),
+        ]),
+        None => {
+            lines.extend(opening(network, format));
+            lines.extend(filled(network, &file));
+        }
     }
     if let Some(size) = names.image_size {
         let channels = network.config.in_channels;
@@ -38,6 +49,23 @@ pub(crate) fn python(network: &Network, format: ExportFormat, names: &Names) -> 
         lines.push(format!("mean, std = {mean:?}, {std:?}"));
     }
     lines.join("\n")
+}
+
+/// The lines that bring the files here, and the weights' name in what follows.
+fn reached(names: &Names) -> (Vec<String>, String) {
+    let repository = match names.place {
+        Place::File(file) => return (Vec::new(), quoted(file)),
+        Place::Hub(repository) => quoted(repository),
+    };
+    let mut lines = vec!["from huggingface_hub import hf_hub_download".to_owned()];
+    if let Some(module) = names.module {
+        lines.insert(0, "import pathlib, sys".to_owned());
+        lines.push(format!(
+            "sys.path.insert(0, str(pathlib.Path(hf_hub_download({repository}, \"{module}.py\")).parent))"
+        ));
+    }
+    lines.push(format!("weights = hf_hub_download({repository}, \"model.safetensors\")"));
+    (lines, "weights".to_owned())
 }
 
 /// Imports and the model, with the stem that the weights have.

@@ -7,6 +7,7 @@ mod data;
 mod embed;
 mod end_to_end;
 mod export;
+mod hub;
 mod import;
 #[cfg(unix)]
 mod interrupt;

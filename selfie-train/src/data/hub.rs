@@ -1,4 +1,4 @@
-//! Data sets of the Hugging Face hub: listed, downloaded into the hub's own cache, and used from there without a network.
+//! Data sets and weights of the Hugging Face hub: listed, downloaded into the hub's own cache, and used from there without a network.
 //!
 //! What was fetched once stays as it is until [`Hub::fetch`] is asked for it anew, so a run can be repeated, and offline. The list
 //! of files with their sizes lies beside the snapshot; the cache's layout is that of every other program of the hub.
@@ -6,7 +6,9 @@
 //! `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` (or the token that `hf auth login` keeps) and `HF_HUB_OFFLINE` mean what they mean there.
 
 mod download;
+mod model;
 mod name;
+mod upload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +21,9 @@ use serde_json::Value;
 use super::error::{DataError, DataResult};
 use super::source::has_image_suffix;
 use super::splits::sides;
+pub use model::fetch_weights;
 pub(super) use name::RepoName;
+pub use upload::{HubFile, HubUpload};
 
 /// Where the hub's viewer keeps the parquet form of data sets that have none.
 const CONVERTED: &str = "refs/convert/parquet";
@@ -32,6 +36,8 @@ pub(super) struct Hub {
     cache: Cache,
     token: Option<String>,
     offline: bool,
+    /// Data sets or models.
+    repo_type: RepoType,
     /// How long to wait after a broken connection; doubled each time.
     pause: Duration,
 }
@@ -71,8 +77,14 @@ impl Hub {
             token: set("HF_TOKEN").or_else(|| cache.token()),
             offline: set("HF_HUB_OFFLINE").is_some_and(|value| value != "0"),
             cache,
+            repo_type: RepoType::Dataset,
             pause: Duration::from_millis(500),
         }
+    }
+
+    /// The same hub, asked for repositories of this kind.
+    fn of(self, repo_type: RepoType) -> Self {
+        Self { repo_type, ..self }
     }
 
     /// The data set as it was fetched before, else fetched now.
@@ -90,11 +102,16 @@ impl Hub {
             return Err(DataError::Hub { name: name.to_string(), reason });
         }
         let mut listing = self.list(name, name.revision())?;
-        if listing.files.is_empty() && name.revision() == name::MAIN {
+        if listing.files.is_empty() && name.revision() == name::MAIN && matches!(self.repo_type, RepoType::Dataset) {
             listing = self.list(name, CONVERTED)?;
         }
         if listing.files.is_empty() {
-            let reason = "holds no parquet, tar or image file, expected one of these kinds".to_owned();
+            let kinds = if matches!(self.repo_type, RepoType::Dataset) {
+                "parquet, tar or image"
+            } else {
+                "safetensors or .pth"
+            };
+            let reason = format!("holds no {kinds} file, expected one of these kinds");
             return Err(DataError::Hub { name: name.to_string(), reason });
         }
         let repo = self.repo(name, &listing.revision)?;
@@ -142,7 +159,8 @@ impl Hub {
         };
         let files: Vec<_> = siblings.iter().filter_map(file).filter(|file| is_plain(&file.name)).collect();
         let below: Vec<_> = files.into_iter().filter(|file| name.contains(&file.name)).collect();
-        Ok(Listing { revision: revision.to_owned(), commit: commit.to_owned(), files: wanted(&below) })
+        let files = if matches!(self.repo_type, RepoType::Dataset) { wanted(&below) } else { model::wanted(&below) };
+        Ok(Listing { revision: revision.to_owned(), commit: commit.to_owned(), files })
     }
 
     fn repo(&self, name: &RepoName, revision: &str) -> DataResult<ApiRepo> {
@@ -152,22 +170,22 @@ impl Hub {
             .with_user_agent("selfie", env!("CARGO_PKG_VERSION"))
             .with_progress(false);
         let api = builder.build().map_err(|error| refused(name, &error))?;
-        Ok(api.repo(repo_of(name, revision)))
+        Ok(api.repo(self.repo_of(name, revision)))
     }
 
     fn cache_of(&self, name: &RepoName, revision: &str) -> hf_hub::CacheRepo {
-        self.cache.repo(repo_of(name, revision))
+        self.cache.repo(self.repo_of(name, revision))
+    }
+
+    fn repo_of(&self, name: &RepoName, revision: &str) -> Repo {
+        Repo::with_revision(name.id().to_owned(), self.repo_type, revision.to_owned())
     }
 
     /// Where the list of files is kept.
     fn listing_file(&self, name: &RepoName) -> PathBuf {
-        let folder = self.cache.path().join(repo_of(name, name::MAIN).folder_name());
+        let folder = self.cache.path().join(self.repo_of(name, name::MAIN).folder_name());
         folder.join(format!("selfie-{}.json", name.file_name()))
     }
-}
-
-fn repo_of(name: &RepoName, revision: &str) -> Repo {
-    Repo::with_revision(name.id().to_owned(), RepoType::Dataset, revision.to_owned())
 }
 
 /// Whether a name from the network stays inside of the folder that it is joined to.
@@ -203,9 +221,9 @@ fn refused(name: &RepoName, error: &ApiError) -> DataError {
         _ => None,
     };
     let reason = match status {
-        Some(401) => "401: no such data set, or a private one; expected a token in HF_TOKEN or from `hf auth login`",
+        Some(401) => "401: no such repository, or a private one; expected a token in HF_TOKEN or from `hf auth login`",
         Some(403) => "403: access is not granted to this token; expected that its terms were accepted on its page",
-        Some(404) => "404: no such data set, revision or file",
+        Some(404) => "404: no such repository, revision or file",
         _ => return DataError::Hub { name, reason: error.to_string() },
     };
     DataError::HubRefused { name, reason: reason.to_owned() }

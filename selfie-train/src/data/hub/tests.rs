@@ -2,6 +2,8 @@
 
 #[path = "tests/server.rs"]
 mod server;
+#[path = "tests/upload.rs"]
+mod upload;
 
 use super::*;
 use server::Server;
@@ -12,6 +14,7 @@ fn hub(server: &Server, cache: &Path) -> Hub {
         cache: Cache::new(cache.join("hub")),
         token: Some("secret".to_owned()),
         offline: false,
+        repo_type: RepoType::Dataset,
         pause: Duration::ZERO,
     }
 }
@@ -103,7 +106,7 @@ fn refusals_say_what_they_mean() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(&[("train.parquet", content(10))]);
     let hub = hub(&server, cache.path());
-    for (status, words) in [(401, "HF_TOKEN"), (403, "terms"), (404, "no such data set")] {
+    for (status, words) in [(401, "HF_TOKEN"), (403, "terms"), (404, "no such repository")] {
         server.refuse(Some(status));
         let error = hub.snapshot(&name("o/n")).unwrap_err();
         let text = error.to_string();
