@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::images::{Images, Known};
-use super::partial::Partial;
+use super::partial::{Partial, folder};
 use crate::error::{Error, Result};
 use crate::features::FeatureKind;
 
@@ -61,7 +61,8 @@ impl EmbedFormat {
         if self == Self::Npy && kinds.len() > 1 {
             return Err(Error::config("--features", "missing: a .npy file holds one array, expected image or patches"));
         }
-        let table = (self == Self::Npy).then(|| out.with_extension("tsv"));
+        // One beside rows that wait to be finished is of the same call, which was killed between its two files.
+        let table = (self == Self::Npy && !folder(out).exists()).then(|| out.with_extension("tsv"));
         match [Some(out), table.as_deref()].into_iter().flatten().find(|path| path.exists()) {
             Some(path) => {
                 Err(Error::config("--out", format!("{} is there already, expected a new file", path.display())))

@@ -139,7 +139,8 @@ impl Partial {
     }
 }
 
-fn folder(out: &Path) -> PathBuf {
+/// Where the rows wait.
+pub(crate) fn folder(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".part");
     PathBuf::from(name)
