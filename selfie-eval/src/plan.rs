@@ -17,6 +17,8 @@ pub use images::Images;
 pub use speed::{Bandwidth, Speed};
 
 const FLOAT: f64 = 4.0;
+/// What no hour is counted for.
+const WITHOUT: &str = "without evaluations, checkpoints are written beside the training";
 
 /// How many numbers a model is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,116 +112,145 @@ impl JobPlan {
     /// # Errors
     /// [`Error::Config`] where the batch cannot be shared evenly.
     pub fn costs(&self) -> Result<JobCosts> {
-        let Self { config, ranks, model, images, speed, bandwidth } = self;
-        let (run, r) = (&config.run, *ranks as f64);
-        if *ranks == 0 || !run.batch_size.is_multiple_of(*ranks) {
-            let reason = format!("met {ranks}, expected a divisor of run.batch_size = {}", run.batch_size);
+        let (batch_size, ranks) = (self.config.run.batch_size, self.ranks);
+        if ranks == 0 || !batch_size.is_multiple_of(ranks) {
+            let reason = format!("met {ranks}, expected a divisor of run.batch_size = {batch_size}");
             return Err(Error::config("--ranks", reason));
         }
-        let mut share = config.clone();
-        share.run.batch_size = run.batch_size / ranks;
-        let (of_rank, at_once) = (share.run.batch_size, share.run.micro_batch());
+        let step = self.step();
+        let figures = [self.of_a_step(&step), self.of_the_run(&step), self.of_memory_and_disk(), self.of_data(&step)];
+        Ok(JobCosts { steps: self.config.run.steps, batch_size, ranks, figures: figures.concat() })
+    }
 
-        let mut figures = Vec::new();
-        let mut add = |(name, label), value: f64, unit, assumption: String| {
-            figures.push(Figure { name, label, value, unit, assumption });
-        };
+    /// What a step is made of.
+    fn step(&self) -> Step {
+        let of_rank = (self.config.run.batch_size / self.ranks) as f64;
+        let ranks = self.ranks as f64;
+        let sent = 2.0 * (ranks - 1.0) / ranks * self.gradients();
+        let reduce = if self.ranks == 1 { 0.0 } else { sent / self.bandwidth.bytes_per_second };
+        Step { compute: of_rank / self.speed.images_per_second, reduce, sent }
+    }
 
-        // A step.
-        let compute = of_rank as f64 / speed.images_per_second;
-        let gradients = FLOAT * model.parameters as f64;
-        let sent = 2.0 * (r - 1.0) / r * gradients;
-        let reduce = if *ranks == 1 { 0.0 } else { sent / bandwidth.bytes_per_second };
-        let step = compute + reduce;
-        let batch = run.batch_size as f64;
-        let parts = of_rank.div_ceil(at_once);
-        add(("rank_images_per_second", "speed, a rank"), speed.images_per_second, "images/s", speed.assumption.clone());
-        add(
-            ("compute_ms", "computing"),
-            1e3 * compute,
-            "ms",
-            format!("{of_rank} images a rank, {parts} x {at_once} at once; the loader keeps up"),
-        );
-        let reducing = match ranks {
+    /// Bytes of all gradients.
+    fn gradients(&self) -> f64 {
+        FLOAT * self.model.parameters as f64
+    }
+
+    /// The settings that one rank trains with.
+    fn share(&self) -> RunConfig {
+        let mut share = self.config.clone();
+        share.run.batch_size /= self.ranks;
+        share
+    }
+
+    fn of_a_step(&self, step: &Step) -> Vec<Figure> {
+        let run = self.share().run;
+        let (of_rank, at_once) = (run.batch_size, run.micro_batch());
+        let (parts, gradients) = (of_rank.div_ceil(at_once), self.gradients() / 1e6);
+        let reducing = match self.ranks {
             1 => "one rank has nothing to average".to_owned(),
             _ => format!(
-                "each rank sends {:.1} MB: 2 (R - 1) / R of {:.1} MB of gradients in f32; {}",
-                sent / 1e6,
-                gradients / 1e6,
-                bandwidth.assumption
+                "each rank sends {:.1} MB: 2 (R - 1) / R of {gradients:.1} MB of gradients in f32; {}",
+                step.sent / 1e6,
+                self.bandwidth.assumption
             ),
         };
-        add(("all_reduce_ms", "all-reduce"), 1e3 * reduce, "ms", reducing);
-        add(
-            ("all_reduce_share", "its share"),
-            1e2 * reduce / step,
-            "%",
-            "of a step; nothing is sent while the backward pass computes".into(),
-        );
-        add(("step_ms", "step"), 1e3 * step, "ms", "computing, then averaging; all ranks are equally fast".into());
-        add(
-            ("images_per_second", "speed, all ranks"),
-            batch / step,
-            "images/s",
-            "a batch each step, all ranks together".into(),
-        );
-
-        // The run.
-        let epoch = images.trained(config.data.holdout);
-        let hours = |steps: f64| steps * step / 3600.0;
-        add(
-            ("epoch_hours", "an epoch"),
-            hours(epoch / batch),
-            "h",
-            format!("{epoch:.0} images, {}", images.origin(config.data.holdout)),
-        );
-        let passes = run.steps as f64 * batch / epoch;
-        add(
-            ("all_steps_hours", "all steps"),
-            hours(run.steps as f64),
-            "h",
-            format!(
-                "{} steps, {passes:.1} epochs; without evaluations, checkpoints are written beside the training",
-                run.steps
+        let computing = format!("{of_rank} images a rank, {parts} x {at_once} at once; the loader keeps up");
+        let speed = self.config.run.batch_size as f64 / step.seconds();
+        let waits = "of a step; nothing is sent while the backward pass computes";
+        vec![
+            figure(
+                ("rank_images_per_second", "speed, a rank"),
+                self.speed.images_per_second,
+                "images/s",
+                &self.speed.assumption,
             ),
-        );
-
-        // Memory and disk.
-        let bucket = if *ranks == 1 { 0.0 } else { gradients };
-        let memory = MemoryEstimate::of(&share, model.parameters).peak(at_once) + bucket;
-        let of_bucket = if *ranks == 1 { "" } else { ", and the gradients once more to average them" };
-        add(
-            ("rank_memory_gb", "memory, a rank"),
-            memory / 1e9,
-            "GB",
-            format!("{at_once} images at once{of_bucket}; fitted to peaks on the CPU"),
-        );
-        let (checkpoint, held) = checkpoint_bytes(config, model);
-        add(("checkpoint_mb", "checkpoint"), checkpoint / 1e6, "MB", format!("in f32: {held}"));
-        let kept = checkpoints_kept(config);
-        let rule = format!("{kept} files: run.keep_last = {}, run.keep_every = {}", run.keep_last, run.keep_every);
-        add(("checkpoints_gb", "checkpoints"), kept as f64 * checkpoint / 1e9, "GB", rule);
-
-        // Data.
-        if let Some(bytes) = images.bytes_each {
-            let rate = batch / step * bytes;
-            let each = format!("{:.1} kB an image, {}; every epoch read anew", bytes / 1e3, images.bytes_origin);
-            add(("read_mb_per_second", "reading"), rate / 1e6, "MB/s", each);
-            add(
-                ("rank_read_mb_per_second", "reading, a rank"),
-                rate / r / 1e6,
-                "MB/s",
-                "the same for one rank; from a file server it is network".into(),
-            );
-        }
-        add(
-            ("rank_sent_mb_per_second", "sending, a rank"),
-            sent / step / 1e6,
-            "MB/s",
-            "gradients, each way, on average over a step".into(),
-        );
-        Ok(JobCosts { steps: run.steps, batch_size: run.batch_size, ranks: *ranks, figures })
+            figure(("compute_ms", "computing"), 1e3 * step.compute, "ms", computing),
+            figure(("all_reduce_ms", "all-reduce"), 1e3 * step.reduce, "ms", reducing),
+            figure(("all_reduce_share", "its share"), 1e2 * step.reduce / step.seconds(), "%", waits),
+            figure(
+                ("step_ms", "step"),
+                1e3 * step.seconds(),
+                "ms",
+                "computing, then averaging; all ranks are equally fast",
+            ),
+            figure(
+                ("images_per_second", "speed, all ranks"),
+                speed,
+                "images/s",
+                "a batch each step, all ranks together",
+            ),
+        ]
     }
+
+    fn of_the_run(&self, step: &Step) -> Vec<Figure> {
+        let (run, holdout) = (&self.config.run, self.config.data.holdout);
+        let (batch, epoch) = (run.batch_size as f64, self.images.trained(holdout));
+        let hours = |steps: f64| steps * step.seconds() / 3600.0;
+        let passes = run.steps as f64 * batch / epoch;
+        let all = format!("{} steps, {passes:.1} epochs; {}", run.steps, WITHOUT);
+        let once = format!("{epoch:.0} images, {}", self.images.origin(holdout));
+        vec![
+            figure(("epoch_hours", "an epoch"), hours(epoch / batch), "h", once),
+            figure(("all_steps_hours", "all steps"), hours(run.steps as f64), "h", all),
+        ]
+    }
+
+    fn of_memory_and_disk(&self) -> Vec<Figure> {
+        let (share, run) = (self.share(), &self.config.run);
+        let at_once = share.run.micro_batch();
+        let (bucket, of_bucket) = match self.ranks {
+            1 => (0.0, ""),
+            _ => (self.gradients(), ", and the gradients once more to average them"),
+        };
+        let memory = MemoryEstimate::of(&share, self.model.parameters).peak(at_once) + bucket;
+        let what = format!("{at_once} images at once{of_bucket}; fitted to peaks on the CPU");
+        let (checkpoint, held) = checkpoint_bytes(&self.config, &self.model);
+        let kept = checkpoints_kept(&self.config);
+        let rule = format!("{kept} files: run.keep_last = {}, run.keep_every = {}", run.keep_last, run.keep_every);
+        vec![
+            figure(("rank_memory_gb", "memory, a rank"), memory / 1e9, "GB", what),
+            figure(("checkpoint_mb", "checkpoint"), checkpoint / 1e6, "MB", format!("in f32: {held}")),
+            figure(("checkpoints_gb", "checkpoints"), kept as f64 * checkpoint / 1e9, "GB", rule),
+        ]
+    }
+
+    fn of_data(&self, step: &Step) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        if let Some(bytes) = self.images.bytes_each {
+            let rate = self.config.run.batch_size as f64 / step.seconds() * bytes / 1e6;
+            let each = format!("{:.1} kB an image, {}; every epoch read anew", bytes / 1e3, self.images.bytes_origin);
+            let one = "the same for one rank; from a file server it is network";
+            figures.push(figure(("read_mb_per_second", "reading"), rate, "MB/s", each));
+            figures.push(figure(("rank_read_mb_per_second", "reading, a rank"), rate / self.ranks as f64, "MB/s", one));
+        }
+        let sent = step.sent / step.seconds() / 1e6;
+        let what = "gradients, each way, on average over a step";
+        figures.push(figure(("rank_sent_mb_per_second", "sending, a rank"), sent, "MB/s", what));
+        figures
+    }
+}
+
+/// A step of one rank: seconds of its two parts, and the bytes that it sends.
+struct Step {
+    compute: f64,
+    reduce: f64,
+    sent: f64,
+}
+
+impl Step {
+    fn seconds(&self) -> f64 {
+        self.compute + self.reduce
+    }
+}
+
+fn figure(
+    (name, label): (&'static str, &'static str),
+    value: f64,
+    unit: &'static str,
+    assumption: impl Into<String>,
+) -> Figure {
+    Figure { name, label, value, unit, assumption: assumption.into() }
 }
 
 /// Bytes of the tensors of a checkpoint, and what they are.
