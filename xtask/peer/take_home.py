@@ -2,9 +2,10 @@
 
 Usage: python take_home.py compare CASES.json | make FOLDER | embeddings NAME    (`selfie-eval/tests/cli/take_home.rs` calls both)
 
-`make` writes ResNet-50s of torchvision and timm, as .pth and as safetensors, with images and their logits. In `compare` each case brings the lines of Python that `selfie export` printed, which are run as they are and must end in `model`,
-and a file with images (B, C, H, W), features (B, D) and maybe logits (B, classes). It needs torch, torchvision, timm and
-safetensors.
+`make` writes ResNet-50s of torchvision and timm, as .pth and as safetensors, with images and their logits. In `compare`
+each case brings the lines of Python that `selfie export` printed, which are run as they are and must end in `model`, and a
+file with images (B, C, H, W), features (B, D) and maybe logits (B, classes). `embeddings` reads NAME.safetensors, .npy, .tsv
+and .parquet of the same images. It needs torch, torchvision, timm and safetensors; for `embeddings` pandas and pyarrow too.
 """
 
 import json
