@@ -96,7 +96,7 @@ impl HubUpload {
         Ok(self.address(""))
     }
 
-    /// Makes the repository; one that is there already is fine.
+    /// Makes the repository; one that is there already is fine, also for a token that may write there and make none.
     fn create(&self) -> DataResult<()> {
         let (owner, name) = self.name.id().split_once('/').unwrap_or_default();
         let wanted = json!({ "name": name, "organization": owner, "type": "model" });
@@ -104,8 +104,16 @@ impl HubUpload {
             self.post(&self.address("api/repos/create"), "application/json", wanted.to_string().as_bytes())?;
         match response.status().as_u16() {
             409 => Ok(()),
+            403 if self.is_there() => Ok(()),
             _ => self.good(response, "making the repository").map(drop),
         }
+    }
+
+    /// Whether the hub shows the repository to this token.
+    fn is_there(&self) -> bool {
+        let request = self.agent.get(self.address(&format!("api/models/{}", self.name.id())));
+        let answer = request.header("Authorization", format!("Bearer {}", self.token)).call();
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Asks which files go to the store of large files.

@@ -32,6 +32,7 @@ struct State {
     breaks: Vec<usize>,              // bytes after which the next downloads break off
     refusal: Option<u16>,
     log: Vec<Request>,
+    closed: bool,                     // nobody may make a repository
     part: Option<usize>,              // bytes of a part of a large file; none takes it in one piece
     large: BTreeMap<String, Vec<u8>>, // by SHA-256, or by that and the part's number
 }
@@ -80,6 +81,11 @@ impl Server {
 
     pub fn list_as(&self, name: &str, size: usize) {
         self.state.lock().unwrap().listed.insert(name.to_owned(), size);
+    }
+
+    /// From now on no repository is made.
+    pub fn close(&self) {
+        self.state.lock().unwrap().closed = true;
     }
 
     /// Large files come in parts of so many bytes.
@@ -176,6 +182,9 @@ fn written(line: &str, body: &[u8], host: &str, state: &mut State) -> (&'static 
     let told = || serde_json::from_slice::<Value>(body).unwrap();
     let done = |answer: Value| ("200 OK", String::new(), answer);
     if target == "/api/repos/create" {
+        if state.closed {
+            return ("403 Forbidden", String::new(), json!({}));
+        }
         let taken = state.files.contains_key("README.md");
         return if taken { ("409 Conflict", String::new(), json!({})) } else { done(told()) };
     }

@@ -57,6 +57,15 @@ fn a_second_upload_finds_the_repository_and_the_large_file_there() {
 }
 
 #[test]
+fn a_token_for_this_repository_alone_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, files) = (Server::start(&[("README.md", b"# Mine\n".to_vec())]), files(folder.path(), 10));
+    server.close();
+    HubUpload::with(hub(&server, folder.path()), "o/n").unwrap().send(&files, "Weights").unwrap();
+    assert!(server.file("model.safetensors").is_some());
+}
+
+#[test]
 fn the_token_goes_to_the_hub_and_not_to_its_store() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&[]);
