@@ -11,6 +11,7 @@
 
 mod backward;
 mod forward;
+mod handover;
 mod stem;
 
 use crate::bottleneck::Bottleneck;
@@ -19,6 +20,7 @@ use crate::layers::{BatchNorm, Conv, Mode};
 use crate::ops::{floats, with_floats};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use forward::SavedTrunk;
+pub use handover::backward;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A convolution and the norm behind it.
@@ -34,12 +36,16 @@ struct Network {
     kind: Stem,
     /// Three units a block; a fourth is the shortcut's projection.
     blocks: Vec<Vec<Unit>>,
+    /// Blocks, counted from the first, that are not trained, and the stem with them; none where the stem is trained too.
+    frozen: Option<usize>,
 }
 
 impl Network {
-    /// Weight, γ and β of every unit, in the order in which gradients are returned.
+    /// Weight, γ and β of every trained unit, in the order in which gradients are returned.
     fn parameters(&self) -> Vec<&Tensor> {
-        let units = std::iter::once(&self.stem).chain(self.blocks.iter().flatten());
+        let stem = self.frozen.is_none().then_some(&self.stem);
+        let blocks = &self.blocks[self.frozen.unwrap_or(0)..];
+        let units = stem.into_iter().chain(blocks.iter().flatten());
         units.flat_map(|u| [&u.conv.weight, &u.norm.gamma, &u.norm.beta]).collect()
     }
 }
@@ -51,12 +57,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// x (B, C, H, W) -> (B, D).
+/// x (B, C, H, W) -> (B, D); the first `frozen_stages` of the stages, if any, and the stem with them, are not trained.
 pub(crate) fn forward(
-    stem: &Conv,
-    norm: &BatchNorm,
+    (stem, norm, kind): (&Conv, &BatchNorm, Stem),
     stages: &[Vec<Bottleneck>],
-    kind: Stem,
+    frozen_stages: usize,
     x: &Tensor,
     mode: Mode,
 ) -> Result<Tensor> {
@@ -69,7 +74,8 @@ pub(crate) fn forward(
         units
     };
     let blocks = stages.iter().flatten().map(block).collect();
-    let network = Network { stem: unit(stem, norm), kind, blocks };
+    let frozen = (frozen_stages > 0).then(|| stages.iter().take(frozen_stages).map(Vec::len).sum());
+    let network = Network { stem: unit(stem, norm), kind, blocks, frozen };
     let slots: Vec<Slot> = network.parameters().iter().map(|_| Slot::default()).collect();
     let taps: Vec<Tensor> = network
         .parameters()
@@ -98,7 +104,10 @@ impl CustomOp1 for Tap {
 
     fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
         match lock(&self.slot).take() {
-            Some(gradient) => Ok(Some(Tensor::from_vec(gradient, parameter.shape(), parameter.device())?)),
+            Some(gradient) => {
+                let gradient = Tensor::from_vec(gradient, parameter.shape(), parameter.device())?;
+                Ok(handover::keep(parameter, gradient))
+            }
             None => bail!("selfie-trunk: no gradient was left for a parameter of shape {:?}", parameter.shape()),
         }
     }
@@ -147,19 +156,67 @@ mod tests {
 
     /// The fused trunk and the one made of single ops agree in output, gradients and running statistics.
     fn agree(config: EncoderConfig, images: &[usize], mode: Mode) {
+        agree_frozen(config, 0, images, mode);
+    }
+
+    /// The same with the first `frozen` stages frozen.
+    fn agree_frozen(config: EncoderConfig, frozen: usize, images: &[usize], mode: Mode) {
         let [ours, theirs] = [Arc::<Variables>::default(), Arc::default()];
         let x = noise(images, 21);
-        let fused = Trunk::new(&config, ours.builder()).unwrap().forward(&x, mode).unwrap();
-        let single = Trunk::new(&config, theirs.builder()).unwrap().forward_by_ops(&x, mode).unwrap();
+        let trunk = |variables: &Arc<Variables>| {
+            Trunk::new(&config, variables.builder()).unwrap().with_frozen_stages(frozen).unwrap()
+        };
+        let fused = trunk(&ours).forward(&x, mode).unwrap();
+        let single = trunk(&theirs).forward_by_ops(&x, mode).unwrap();
         assert_close("embedding", &fused, &single, 1e-4);
         let (a, b) = (backward(&fused), backward(&single));
         for ((name, ours), (_, theirs)) in ours.all().iter().zip(&theirs.all()) {
             if name.contains("running") {
                 assert_close(name, ours, theirs, 1e-5);
-            } else {
-                assert_close(name, a.get(ours).unwrap(), b.get(theirs).unwrap(), 2e-3);
+                continue;
+            }
+            match (a.get(ours), b.get(theirs)) {
+                (Some(a), Some(b)) => assert_close(name, a, b, 2e-3),
+                (a, b) => assert!(a.is_none() && b.is_none() && frozen > 0, "{name}: only one gradient"),
             }
         }
+    }
+
+    #[test]
+    fn frozen_stages_have_no_gradient_and_keep_their_statistics() {
+        let config = EncoderConfig { width: 8, depths: vec![2, 1, 1], ..EncoderConfig::cifar10() };
+        for stem in [Stem::Small, Stem::ImageNet] {
+            for frozen in 1..=2 {
+                agree_frozen(EncoderConfig { stem, ..config.clone() }, frozen, &[9, 3, 16, 16], Mode::Train);
+            }
+        }
+        let variables = Arc::<Variables>::default();
+        let trunk = Trunk::new(&config, variables.builder()).unwrap().with_frozen_stages(1).unwrap();
+        let before: Vec<_> = variables.all().iter().map(|(_, t)| t.copy().unwrap()).collect();
+        let grads = backward(&trunk.forward(&noise(&[9, 3, 8, 8], 2), Mode::Train).unwrap());
+        for ((name, tensor), before) in variables.all().iter().zip(&before) {
+            let frozen = ["conv1", "bn1", "layer1"].iter().any(|part| name.starts_with(part));
+            if name.contains("running") {
+                let moved =
+                    (tensor - before).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0;
+                assert_eq!(moved, !frozen, "{name}");
+            } else {
+                assert_eq!(grads.get(tensor).is_some(), !frozen, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wholly_frozen_trunk_passes_no_gradient_and_a_fifth_stage_cannot_be_frozen() {
+        let config = EncoderConfig { width: 8, depths: vec![1, 1], ..EncoderConfig::cifar10() };
+        let trunk = Trunk::new(&config, Arc::<Variables>::default().builder()).unwrap();
+        let frozen = trunk.clone().with_frozen_stages(2).unwrap();
+        let x = noise(&[3, 3, 8, 8], 4);
+        let y = frozen.forward(&x, Mode::Train).unwrap();
+        assert!(!y.track_op());
+        assert_close("as in eval mode", &y, &trunk.forward(&x, Mode::Eval).unwrap(), 1e-6);
+        let error = trunk.with_frozen_stages(3).unwrap_err().to_string();
+        assert!(error.contains("3 given") && error.contains("0 to 2"), "{error}");
     }
 
     #[test]
@@ -170,6 +227,24 @@ mod tests {
         let pooled = EncoderConfig { stem: Stem::ImageNet, in_channels: 2, depths: vec![1, 1, 1, 1], ..small };
         agree(pooled.clone(), &[3, 2, 65, 50], Mode::Train);
         agree(EncoderConfig { width: 20, ..pooled }, &[2, 2, 128, 96], Mode::Train);
+    }
+
+    #[test]
+    fn gradients_that_are_handed_over_are_candle_s() {
+        let config = EncoderConfig { width: 8, depths: vec![1, 1], ..EncoderConfig::cifar10() };
+        let variables = Arc::<Variables>::default();
+        let trunk = Trunk::new(&config, variables.builder()).unwrap();
+        // The trunk runs twice in one loss, and one parameter is used beside it.
+        let loss = || {
+            let twice = [31, 32].map(|salt| trunk.forward(&noise(&[4, 3, 8, 8], salt), Mode::Eval).unwrap());
+            let beside = variables.all().remove(0).1;
+            let sum = (twice[0].sqr().unwrap().sum_all().unwrap() + twice[1].sum_all().unwrap()).unwrap();
+            (sum + beside.sqr().unwrap().sum_all().unwrap()).unwrap()
+        };
+        let (plain, handed) = (loss().backward().unwrap(), crate::backward(&loss()).unwrap());
+        for (name, parameter) in variables.all().iter().filter(|(name, _)| !name.contains("running")) {
+            assert_close(name, handed.get(parameter).unwrap(), plain.get(parameter).unwrap(), 1e-6);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod trunk;
 
 pub use config::{Block, EncoderConfig, Stem};
 pub use error::{Error, Result};
+pub use fused::backward;
 pub use layers::Mode;
 pub use ops::{Normalised, Statistics, batch_norm, conv2d, max_pool};
 pub use products::ProductSize;

@@ -56,6 +56,14 @@ impl ResNet {
         Ok(Self { trunk, weight, bias })
     }
 
+    /// The same network whose stem and first `stages` stages are not trained ([`Trunk::with_frozen_stages`]).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for more stages than there are.
+    pub fn with_frozen_stages(self, stages: usize) -> Result<Self> {
+        Ok(Self { trunk: self.trunk.with_frozen_stages(stages)?, ..self })
+    }
+
     /// The trunk.
     pub fn trunk(&self) -> &Trunk {
         &self.trunk

@@ -37,6 +37,8 @@ pub struct Trunk {
     stages: Vec<Vec<Bottleneck>>,
     /// Behind the last stage; v2 only.
     final_norm: Option<BatchNorm>,
+    /// Stages, counted from the first, that are not trained.
+    frozen_stages: usize,
 }
 
 impl Trunk {
@@ -72,7 +74,22 @@ impl Trunk {
             stages.push(blocks);
         }
         let final_norm = if v2 { Some(BatchNorm::new(c_in, 1.0, vb.pp("norm"))?) } else { None };
-        Ok(Self { config: config.clone(), stem, stem_norm, stages, final_norm })
+        Ok(Self { config: config.clone(), stem, stem_norm, stages, final_norm, frozen_stages: 0 })
+    }
+
+    /// The same trunk whose stem and first `stages` stages are not trained: their parameters get no gradient, and their
+    /// norms use the running statistics, and leave them alone, in either mode. 0 trains everything.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for more stages than there are.
+    pub fn with_frozen_stages(mut self, stages: usize) -> Result<Self> {
+        let most = self.stages.len();
+        if stages > most {
+            let reason = format!("{stages} given, expected 0 to {most}");
+            return Err(Error::Config { field: "frozen stages", reason });
+        }
+        self.frozen_stages = stages;
+        Ok(self)
     }
 
     /// The configuration that it was made from.
@@ -114,8 +131,13 @@ impl Trunk {
                 return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
             }
         }
+        if self.frozen_stages == self.stages.len() {
+            let all_trained = Self { frozen_stages: 0, ..self.clone() };
+            return Ok(all_trained.forward(&x.detach(), Mode::Eval)?.detach());
+        }
         if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op()) {
-            return Ok(fused::forward(&self.stem, norm, &self.stages, self.config.stem, x, mode)?);
+            let stem = (&self.stem, norm, self.config.stem);
+            return Ok(fused::forward(stem, &self.stages, self.frozen_stages, x, mode)?);
         }
         self.forward_by_ops(x, mode)
     }
@@ -148,9 +170,10 @@ impl Trunk {
         mode: Mode,
         mut watch: impl FnMut(String, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        let of_stage = |s: usize| if s < self.frozen_stages { Mode::Eval } else { mode };
         let mut x = self.stem.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?; // (B, H, W, width)
         if let Some(norm) = &self.stem_norm {
-            x = norm.forward(&x, mode, true)?;
+            x = norm.forward(&x, of_stage(0), true)?;
         }
         if self.pools() {
             x = ops::max_pool(&x)?; // (B, H/4, W/4, width)
@@ -158,7 +181,10 @@ impl Trunk {
         x = watch("stem".to_owned(), x)?;
         for (s, stage) in self.stages.iter().enumerate() {
             for (b, block) in stage.iter().enumerate() {
-                x = watch(format!("layer{}.{b}", s + 1), block.forward(&x, mode)?)?;
+                x = watch(format!("layer{}.{b}", s + 1), block.forward(&x, of_stage(s))?)?;
+            }
+            if s + 1 == self.frozen_stages {
+                x = x.detach();
             }
         }
         if let Some(norm) = &self.final_norm {

@@ -24,7 +24,7 @@ impl Gradients {
     /// # Errors
     /// Where an operation has no backward.
     pub fn backward(loss: &Tensor, parameters: &[Parameter]) -> Result<Self> {
-        let mut all = loss.backward()?;
+        let mut all = selfie_encoder::backward(loss)?;
         let of = parameters.iter().map(|parameter| all.remove(&parameter.var)).collect();
         Ok(Self { of })
     }

@@ -32,22 +32,29 @@ impl Network {
         let mut flow = mean_pool_backward(dh, &output, images, &last);
         drop(output);
         for units in self.blocks.iter().rev() {
-            let Some(block) = blocks.pop() else { break };
+            let Some(block) = blocks.pop() else { break }; // what is before is frozen
             let before = match blocks.last() {
                 Some(previous) => Some(behind(&previous.units)),
-                None => (self.kind == Stem::Small).then(|| vec![stem.behind()]),
+                None => stem.as_ref().filter(|_| self.kind == Stem::Small).map(|stem| vec![stem.behind()]),
             };
             flow = block_backward(units, block, images, flow, before.as_deref(), &mut gradients)?;
         }
+        if let Some(stem) = &stem {
+            gradients.push(self.stem_backward(x, images, stem, &winners, flow));
+        }
+        gradients.reverse();
+        Ok(gradients.into_iter().flatten().collect())
+    }
+
+    /// The stem's gradients, from G of its output.
+    fn stem_backward(&self, x: &[f32], images: usize, stem: &SavedUnit, winners: &[u8], mut flow: Flow) -> Gradients {
         if self.kind == Stem::ImageNet {
-            flow = max_pool_backward(&flow.gradient, &winners, images, &stem);
+            flow = max_pool_backward(&flow.gradient, winners, images, stem);
         }
         let line = InputGradient::new(&stem.norm, &flow.sums[0]);
         let dw = stem::backward(&stem.geometry, images, x, &stem.z, &flow.gradient, &line);
         let (gamma, beta) = flow.sums[0].parameters(&stem.norm);
-        gradients.push([dw, gamma, beta]);
-        gradients.reverse();
-        Ok(gradients.into_iter().flatten().collect())
+        [dw, gamma, beta]
     }
 }
 

@@ -43,9 +43,11 @@ pub(super) struct SavedBlock {
 /// What the backward pass needs of a whole trunk.
 pub(super) struct SavedTrunk {
     pub images: usize,
-    pub stem: SavedUnit,
+    /// None where it is not trained.
+    pub stem: Option<SavedUnit>,
     /// Winners of the stem's max-pool.
     pub winners: Vec<u8>,
+    /// The trained blocks.
     pub blocks: Vec<SavedBlock>,
     /// The last block's output.
     pub output: Buffer,
@@ -90,12 +92,14 @@ impl Network {
         mode: Mode,
         keep: bool,
     ) -> Result<(Vec<f32>, Option<SavedTrunk>)> {
+        let of_part = |frozen: bool| if frozen { Mode::Eval } else { mode };
+        let stem_mode = of_part(self.frozen.is_some());
         let geometry = self.stem.geometry((h, w))?;
         let mut z = Buffer::new(images * geometry.floats().1);
         let moments = with_floats(&self.stem.conv.weight, |w| {
-            stem::forward(&geometry, images, x, w, &mut z, mode == Mode::Train)
+            stem::forward(&geometry, images, x, w, &mut z, stem_mode == Mode::Train)
         })?;
-        let stem = SavedUnit { norm: self.stem.norm(&moments, mode)?, geometry, z };
+        let stem = SavedUnit { norm: self.stem.norm(&moments, stem_mode)?, geometry, z };
         let mut side = geometry.output();
         let mut input = Buffer::new(stem.z.len());
         for_each_part(&mut input, geometry.channels.1, |at, y| stem.norm.apply(&stem.z[at..at + y.len()], y, true));
@@ -109,7 +113,9 @@ impl Network {
             (input, side) = (y, pooled);
         }
         let mut blocks = Vec::with_capacity(self.blocks.len());
-        for units in &self.blocks {
+        for (at, units) in self.blocks.iter().enumerate() {
+            let frozen = self.frozen.is_some_and(|frozen| at < frozen);
+            let mode = of_part(frozen);
             let mut saved = Vec::with_capacity(4);
             saved.push(units[0].forward(side, images, Source::Plain(&input), mode)?);
             saved.push(units[1].forward(side, images, saved[0].source(), mode)?);
@@ -133,12 +139,13 @@ impl Network {
             }
             let previous = std::mem::replace(&mut input, output);
             side = inner;
-            if keep {
+            if keep && !frozen {
                 blocks.push(SavedBlock { input: previous, units: saved });
             }
         }
         let pixels = side.0 * side.1;
         let embeddings = pool::mean_pool(&input, pixels, input.len() / (images * pixels));
+        let stem = self.frozen.is_none().then_some(stem);
         Ok((embeddings, keep.then_some(SavedTrunk { images, stem, winners, blocks, output: input })))
     }
 }

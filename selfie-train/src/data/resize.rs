@@ -4,7 +4,7 @@
 //! Pillow does; where it takes the vertical pass first single values may differ by one.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{InnerPixel, U8, U8x2, U8x3, U8x4};
+use fast_image_resize::pixels::{InnerPixel, U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::error::{DataError, DataResult};
@@ -82,14 +82,13 @@ fn bilinear() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false)
 }
 
-/// Resizes `area`, or the box of the `options` inside it, to `width` x `height`. More than four channels go one by one.
+/// Resizes `area`, or the box of the `options` inside it, to `width` x `height`. Other numbers of
+/// channels than 1 and 3 go one by one, because each type of pixel compiles all of the resizing code anew.
 fn resize(image: &Image8, area: Area, options: ResizeOptions, (width, height): (usize, usize)) -> DataResult<Image8> {
     let mut pixels = vec![0; width * height * image.channels()];
     match image.channels() {
         1 => resize_typed::<U8>(image, area, options, (width, height), &mut pixels)?,
-        2 => resize_typed::<U8x2>(image, area, options, (width, height), &mut pixels)?,
         3 => resize_typed::<U8x3>(image, area, options, (width, height), &mut pixels)?,
-        4 => resize_typed::<U8x4>(image, area, options, (width, height), &mut pixels)?,
         channels => {
             let mut resized = vec![0; width * height];
             for c in 0..channels {
