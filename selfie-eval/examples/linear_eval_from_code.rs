@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selfie_eval::{FeatureKind, LinearEval, Origin, Tuning};
+use selfie_eval::{FeatureKind, Frozen, LinearReport, Origin, Tuning};
 use selfie_train::{DeviceChoice, Override, PretrainOptions, RunConfig, RunDir, pretrain};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,8 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = RunDir::open(&run)?.config()?;
     let device = DeviceChoice::Cpu.select()?;
     for from in [run.to_string_lossy().as_ref(), "scratch"] {
-        let eval = LinearEval::prepare(config.clone(), &Origin::open(from, None)?, &device)?;
-        let report = eval.run(&FeatureKind::ALL, &Tuning::default(), &mut |_| ())?;
+        let frozen = Frozen::prepare(config.clone(), &Origin::open(from, None)?, &device)?;
+        let report = LinearReport::of(&frozen, &FeatureKind::ALL, &Tuning::default(), &mut |_| ())?;
         println!("{}, from {from}", report.protocol);
         for result in &report.results {
             let accuracy = &result.accuracy;
@@ -30,8 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 result.dim,
                 accuracy.top1,
                 accuracy.images,
-                report.split,
-                report.chance
+                report.context.split,
+                report.context.chance
             );
         }
     }

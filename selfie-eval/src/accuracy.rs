@@ -1,6 +1,6 @@
 //! Accuracy of a classifier: top-1 over all images, and class by class.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// assert_eq!((found.top1, found.per_class[0].top1, found.per_class[1].top1), (0.75, 0.5, 1.0));
 /// # Ok::<(), selfie_eval::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Share of images whose likeliest class is their own.
     pub top1: f64,
@@ -28,7 +28,7 @@ pub struct Accuracy {
 }
 
 /// Accuracy over the images of one class.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassAccuracy {
     /// Its name.
     pub class: String,

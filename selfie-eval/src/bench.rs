@@ -20,8 +20,8 @@ use rand_distr::StandardNormal;
 use selfie_attnpool::Positions;
 use selfie_encoder::{ProductSize, ResNet, Stem};
 use selfie_train::{
-    Batch, Classification, Gradients, MaskedPatches, OptimConfig, OptimName, Optimizer, ParamStore, Phase, RunConfig,
-    SelfieModel, Task, peak_rss_mb,
+    Batch, Classification, Classifier, Gradients, MaskedPatches, OptimConfig, OptimName, Optimizer, ParamStore, Phase,
+    RunConfig, SelfieModel, Task, peak_rss_mb,
 };
 use serde::Serialize;
 
@@ -186,7 +186,12 @@ impl StepBench {
             BenchTask::Finetune => {
                 let network = ResNet::new(&config.encoder.with_stage4(), CLASSES, store.builder())?;
                 let products = network.trunk().products(self.batch_size, (self.image_size, self.image_size))?;
-                self.time(&Classification::new(network, CLASSES, 0.0), &store, config, &products)
+                self.time(
+                    &Classification::new(Classifier::ResNet(network), CLASSES, 0.0, config.run.seed),
+                    &store,
+                    config,
+                    &products,
+                )
             }
         }
     }

@@ -1,14 +1,17 @@
 //! The command line: what there is, and which file does it.
 
 mod bench;
+mod compare;
 mod data;
 mod embed;
 mod export;
 pub mod failure;
 mod figures;
 mod finetune;
+mod frozen;
 mod import;
 mod interrupt;
+mod knn_eval;
 mod linear_eval;
 mod masked_eval;
 mod options;
@@ -39,8 +42,10 @@ enum Command {
     PretrainImagenet(pretrain_imagenet::Options),
     Pretrain(pretrain::Options),
     Finetune(finetune::Options),
+    Compare(compare::Options),
     MaskedEval(masked_eval::Options),
     LinearEval(linear_eval::Options),
+    KnnEval(knn_eval::Options),
     Embed(embed::Options),
     Export(export::Options),
     Import(import::Options),
@@ -58,8 +63,10 @@ impl Cli {
             Command::PretrainImagenet(options) => pretrain_imagenet::run(options, interrupt),
             Command::Pretrain(options) => pretrain::run(options, interrupt),
             Command::Finetune(options) => finetune::run(options, interrupt),
+            Command::Compare(options) => compare::run(options, interrupt),
             Command::MaskedEval(options) => masked_eval::run(options),
             Command::LinearEval(options) => linear_eval::run(options),
+            Command::KnnEval(options) => knn_eval::run(options),
             Command::Embed(options) => embed::run(options, interrupt),
             Command::Export(options) => export::run(options),
             Command::Import(options) => import::run(options),

@@ -5,27 +5,30 @@
 //! Training goes through the one loop of selfie-train. Nothing is chosen: the last weights are tested, on the whole
 //! test split in eval mode. From scratch it is the supervised baseline, by the same code.
 
+mod network;
 mod report;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device};
-use selfie_encoder::{Mode, ResNet};
 use selfie_train::{
-    Classification, Loader, LoaderConfig, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag,
-    TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
+    Classification, Head, Loader, LoaderConfig, Mode, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock,
+    StopFlag, TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
 };
 use serde_json::{Value, json};
 
 pub use report::FinetuneReport;
+pub(crate) use tune::HOLDOUT;
+pub use tune::Trial;
 
 use crate::accuracy::Accuracy;
 use crate::error::{Error, Result};
 use crate::features::View;
 use crate::labelled::Labelled;
 use crate::origin::Origin;
-use crate::transfer::{PREFIX, Transfer, bare, load_trunk};
+use crate::transfer::{Transfer, bare};
 
 /// Images that mean and deviation are measured on, at most, where the origin does not tell them.
 pub(crate) const STATS_IMAGES: usize = 10_000;
@@ -41,6 +44,8 @@ pub struct Finetune {
     store: ParamStore,
     task: Classification,
     state: TrainState,
+    /// What the rate was chosen from, where it was.
+    trials: Vec<Trial>,
     /// Held from before a resumed run's state is read.
     lock: Option<RunLock>,
     device: Device,
@@ -62,36 +67,50 @@ impl Finetune {
     ///
     /// # Errors
     /// Where settings, data or weights do not fit; all of it before any training.
-    pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
+    pub fn prepare(config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
         config.validate()?;
         let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
-        let (trunk, _) = load_trunk(&config.encoder, origin.weights(), config.run.seed, device)?;
+        if config.finetune.tune {
+            data.held_out(HOLDOUT, config.run.seed)?; // told now, and not after the run's folder was made
+        }
+        Self::with_data(config, data, origin, device)
+    }
+
+    /// The same on images that are open already.
+    ///
+    /// # Errors
+    /// Where settings or weights do not fit.
+    pub fn with_data(mut config: RunConfig, data: Labelled, origin: &Origin, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let classes = data.classes().len();
+        let (network, store, transfer) = network::build(&config, origin.weights(), classes, device)?;
         if config.data.mean.is_empty() {
             (config.data.mean, config.data.std) =
                 channel_stats(&data.all.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
         }
-        let store = ParamStore::new(config.run.seed, device);
-        let classes = data.classes().len();
-        let network = ResNet::new(&config.encoder.with_stage4(), classes, store.builder().pp(PREFIX))?;
-        let transfer = match origin.weights() {
-            Some(_) => Transfer::carry_over(&trunk, &store)?,
-            None => Transfer::default(),
-        };
         let mut plan = config.finetune_plan();
         plan.run.checkpoint_every = config.run.checkpoint_every;
+        let (smoothing, seed) = (config.finetune.label_smoothing, config.run.seed);
         Ok(Self {
             state: TrainState::fresh(&plan, &store)?,
             plan,
             normalise: normalise_of(&config)?,
-            task: Classification::new(network, classes, config.finetune.label_smoothing),
+            task: Classification::new(network, classes, smoothing, seed),
             origin: origin.clone(),
             device: device.clone(),
             config,
             data,
             transfer,
             store,
+            trials: Vec::new(),
             lock: None,
         })
+    }
+
+    /// Trains with another base learning rate.
+    fn set_rate(&mut self, lr: f64) {
+        self.config.finetune.lr = lr;
+        self.plan.optim.lr = lr;
     }
 
     /// The settings, with mean and deviation filled in.
@@ -191,16 +210,24 @@ impl Finetune {
         Accuracy::new(&predicted, &labels, self.data.classes())
     }
 
-    /// Writes the whole network as `resnet.safetensors` below `folder`, under torchvision's names.
+    /// Writes the whole network below `folder`: `resnet.safetensors`, under torchvision's names; with attention pooling in
+    /// place of stage 4 `patch-pool.safetensors`, under the names of pretraining.
     ///
     /// # Errors
     /// Where the file cannot be written.
     pub fn write_weights(&self, folder: &Path) -> Result<PathBuf> {
-        let path = folder.join("resnet.safetensors");
-        let inner = |(name, tensor): (String, _)| Some((bare(&name)?.to_owned(), tensor));
-        let tensors: BTreeMap<_, _> = self.store.tensors().into_iter().filter_map(inner).collect();
+        let (file, format) = match self.config.finetune.head {
+            Head::Resnet => ("resnet.safetensors", "selfie resnet"),
+            Head::Attnpool | Head::AttnpoolFresh => ("patch-pool.safetensors", "selfie patch pool"),
+        };
+        let path = folder.join(file);
+        let named = |(name, tensor): (String, _)| match self.config.finetune.head {
+            Head::Resnet => (bare(&name).unwrap_or(&name).to_owned(), tensor),
+            _ => (name, tensor),
+        };
+        let tensors: BTreeMap<_, _> = self.store.tensors().into_iter().map(named).collect();
         let metadata = json!({
-            "format": "selfie resnet",
+            "format": format,
             "version": 1,
             "encoder": self.config.encoder,
             "patch": self.config.patch,
@@ -211,13 +238,8 @@ impl Finetune {
         Ok(path)
     }
 
-    /// What every checkpoint carries: the run's recipe and that of fine-tuning.
     fn recipe(&self) -> Result<Value> {
-        let mut recipe = self.config.recipe()?;
-        recipe["finetune"] = serde_json::to_value(&self.config.finetune)
-            .map_err(|error| Error::config("finetune", error.to_string()))?;
-        recipe.sort_all_objects();
-        Ok(recipe)
+        recipe(&self.config)
     }
 
     fn view(&self) -> View {
@@ -228,4 +250,13 @@ impl Finetune {
             workers: self.config.data.workers,
         }
     }
+}
+
+/// What every checkpoint carries: the run's recipe and that of fine-tuning.
+pub(crate) fn recipe(config: &RunConfig) -> Result<Value> {
+    let mut recipe = config.recipe()?;
+    recipe["finetune"] =
+        serde_json::to_value(&config.finetune).map_err(|error| Error::config("finetune", error.to_string()))?;
+    recipe.sort_all_objects();
+    Ok(recipe)
 }

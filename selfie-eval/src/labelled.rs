@@ -6,6 +6,7 @@ use std::path::Path;
 use selfie_train::{BadImages, DataConfig, DataError, Dataset, LabelBudget, Split, label_subset};
 
 use crate::error::{Error, Result};
+use crate::holdout::stratified_holdout;
 
 /// Both labelled splits of a data set.
 #[derive(Debug, Clone)]
@@ -51,6 +52,27 @@ impl Labelled {
         let test = test.select(&labelled)?;
         check_classes(&train, &test)?;
         Ok(Self { all, train, test, budget: parsed.to_string(), bad })
+    }
+
+    /// The training images in two parts, to choose a setting by: `share` of each class (rounded, never all of it) takes
+    /// the place of the test split, the others are trained on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where no class has an image to spare.
+    pub fn held_out(&self, share: f64, seed: u64) -> Result<Self> {
+        let labels: Vec<u32> = (0..self.train.len()).filter_map(|i| self.train.label(i)).collect();
+        let (fit, held_out) = stratified_holdout(&labels, self.classes().len(), share, seed);
+        if held_out.is_empty() {
+            let reason = format!(
+                "met {} labelled images in {} classes, of which {} % is none, expected more labels",
+                labels.len(),
+                self.classes().len(),
+                100.0 * share
+            );
+            return Err(Error::config("finetune.tune", reason));
+        }
+        let part = |at: Vec<u32>| self.train.select(&at.into_iter().map(|i| i as usize).collect::<Vec<_>>());
+        Ok(Self { train: part(fit)?, test: part(held_out)?, ..self.clone() })
     }
 
     /// Writes the images whose labels may be used, a name and its class a line with a tab between, in their order.

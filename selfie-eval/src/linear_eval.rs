@@ -5,20 +5,15 @@
 //! all of them, and tested once.
 
 use candle_core::{Device, Tensor};
-use selfie_encoder::Trunk;
-use selfie_train::{RunConfig, channel_stats, normalise_of};
 use serde::Serialize;
 
 use crate::accuracy::Accuracy;
 use crate::error::Result;
-use crate::features::{FeatureKind, Features, View, extract};
-use crate::finetune::STATS_IMAGES;
-use crate::labelled::Labelled;
+use crate::features::{FeatureKind, Features};
+use crate::frozen::{BothSplits, Frozen, FrozenContext};
+use crate::holdout::stratified_holdout;
 use crate::logistic::{Logistic, LogisticConfig};
-use crate::origin::Origin;
 use crate::standardise::Standardiser;
-use crate::stream::{HOLDOUT, below, stream};
-use crate::transfer::{held_trunk, load_trunk};
 
 /// What was done, in the words that stand beside every figure of it.
 const PROTOCOL: &str = "linear evaluation: logistic regression on frozen features";
@@ -38,45 +33,16 @@ impl Default for Tuning {
     }
 }
 
-/// A frozen network and the labelled images it is judged by.
-pub struct LinearEval {
-    config: RunConfig,
-    data: Labelled,
-    origin: Origin,
-    trunk: Trunk,
-    view: View,
-    device: Device,
-}
-
 /// The result of a linear evaluation, one entry a kind of features.
 #[derive(Debug, Clone, Serialize)]
 pub struct LinearReport {
     /// What was done.
     pub protocol: &'static str,
-    /// The `--data` string.
-    pub data: String,
-    /// The split that the accuracies are of.
-    pub split: &'static str,
-    /// The accuracy of guessing.
-    pub chance: f64,
+    /// What the figures depend on.
+    #[serde(flatten)]
+    pub context: FrozenContext,
     /// The figures.
     pub results: Vec<LinearResult>,
-    /// The origin of the weights, as given.
-    pub from: String,
-    /// Its weights file.
-    pub checkpoint: Option<String>,
-    /// Share or number of the training labels used.
-    pub labels: String,
-    /// Images they belong to.
-    pub train_images: usize,
-    /// The seed of labels and hold-out.
-    pub seed: u64,
-    /// Width of the stem.
-    pub width: usize,
-    /// Stages that the features come after: three, or all four of a fine-tuned network.
-    pub stages: usize,
-    /// Side of the images.
-    pub image_size: usize,
 }
 
 /// What one kind of features came to.
@@ -103,84 +69,43 @@ pub struct LinearResult {
     pub gradient: f64,
 }
 
-impl LinearEval {
-    /// Opens the data of `config` and loads the patch network.
-    ///
-    /// # Errors
-    /// Where settings, data or weights do not fit; all of it before any work.
-    pub fn prepare(mut config: RunConfig, origin: &Origin, device: &Device) -> Result<Self> {
-        config.validate()?;
-        let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
-        let encoder = held_trunk(&config.encoder, origin.weights());
-        let (_, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
-        if config.data.mean.is_empty() {
-            (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;
-        }
-        let view = View {
-            normalise: normalise_of(&config)?,
-            image_size: config.patch.image_size,
-            batch_size: config.run.micro_batch(),
-            workers: config.data.workers,
-        };
-        Ok(Self { config, data, origin: origin.clone(), trunk, view, device: device.clone() })
-    }
-
-    /// The images.
-    #[must_use]
-    pub fn data(&self) -> &Labelled {
-        &self.data
-    }
-
-    /// Extracts the features of both splits and evaluates each kind; `progress` is told the number of images done, of
-    /// `data().train.len() + data().test.len()`.
+impl LinearReport {
+    /// Extracts the features of both splits of `frozen` and evaluates each kind; `progress` is told the number of images
+    /// done.
     ///
     /// # Errors
     /// Where an image cannot be read.
-    pub fn run(&self, kinds: &[FeatureKind], tuning: &Tuning, progress: &mut dyn FnMut(usize)) -> Result<LinearReport> {
-        let grid = self.config.patch.grid()?;
-        let features = |images, done: usize, progress: &mut dyn FnMut(usize)| {
-            extract(&self.trunk, &grid, kinds, images, &self.view, &self.device, &mut |n| progress(done + n))
-        };
-        let train = features(&self.data.train, 0, progress)?;
-        let test = features(&self.data.test, self.data.train.len(), progress)?;
-        let both = train.iter().zip(&test);
-        let results = both.map(|(train, test)| self.judge(train, test, tuning)).collect::<Result<_>>()?;
-        Ok(LinearReport {
-            protocol: PROTOCOL,
-            data: self.config.data.source.clone(),
-            split: "test",
-            chance: 1.0 / self.data.classes().len() as f64,
-            results,
-            from: self.origin.given().to_owned(),
-            checkpoint: self.origin.checkpoint().map(str::to_owned),
-            labels: self.data.budget.clone(),
-            train_images: self.data.train.len(),
-            seed: self.config.run.seed,
-            width: self.config.encoder.width,
-            stages: self.trunk.config().depths.len(),
-            image_size: self.config.patch.image_size,
-        })
+    pub fn of(
+        frozen: &Frozen,
+        kinds: &[FeatureKind],
+        tuning: &Tuning,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
+        let (context, classes) = (frozen.context(), frozen.data().classes());
+        let judge = |both: BothSplits| judge(&both, classes, tuning, context.seed);
+        let results = frozen.features(kinds, progress)?.into_iter().map(judge).collect::<Result<_>>()?;
+        Ok(Self { protocol: PROTOCOL, context, results })
     }
+}
 
-    fn judge(&self, train: &Features, test: &Features, tuning: &Tuning) -> Result<LinearResult> {
-        let classes = self.data.classes();
-        let chosen = choose(train, classes.len(), tuning, self.config.run.seed)?;
-        let standardiser = Standardiser::fit(&train.values)?;
-        let config = LogisticConfig { l2: chosen.l2, ..LogisticConfig::default() };
-        let model = Logistic::fit(&standardiser.apply(&train.values)?, &train.labels, classes.len(), &config, None)?;
-        let predicted = model.predict(&standardiser.apply(&test.values)?)?;
-        Ok(LinearResult {
-            features: train.kind,
-            dim: train.values.dims2()?.1,
-            accuracy: Accuracy::new(&predicted, &test.labels, classes)?,
-            l2: chosen.l2,
-            holdout_accuracy: chosen.accuracy,
-            holdout_images: chosen.images,
-            iterations: model.iterations,
-            converged: model.converged,
-            gradient: model.gradient,
-        })
-    }
+fn judge(both: &BothSplits, classes: &[String], tuning: &Tuning, seed: u64) -> Result<LinearResult> {
+    let BothSplits { train, test } = both;
+    let chosen = choose(train, classes.len(), tuning, seed)?;
+    let standardiser = Standardiser::fit(&train.values)?;
+    let config = LogisticConfig { l2: chosen.l2, ..LogisticConfig::default() };
+    let model = Logistic::fit(&standardiser.apply(&train.values)?, &train.labels, classes.len(), &config, None)?;
+    let predicted = model.predict(&standardiser.apply(&test.values)?)?;
+    Ok(LinearResult {
+        features: train.kind,
+        dim: train.values.dims2()?.1,
+        accuracy: Accuracy::new(&predicted, &test.labels, classes)?,
+        l2: chosen.l2,
+        holdout_accuracy: chosen.accuracy,
+        holdout_images: chosen.images,
+        iterations: model.iterations,
+        converged: model.converged,
+        gradient: model.gradient,
+    })
 }
 
 /// The strength that was chosen, and by which images.
@@ -218,28 +143,6 @@ fn choose(features: &Features, classes: usize, tuning: &Tuning, seed: u64) -> Re
         start = Some(model);
     }
     Ok(best.0)
-}
-
-/// Numbers of the images to fit and of those held out, ascending: of each class `share` rounded, but never all.
-fn stratified_holdout(labels: &[u32], classes: usize, share: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
-    let mut members = vec![Vec::new(); classes];
-    for (i, &label) in (0u32..).zip(labels) {
-        members[label as usize].push(i);
-    }
-    let (mut fit, mut held_out) = (Vec::new(), Vec::new());
-    for (class, members) in members.iter_mut().enumerate() {
-        let rng = &mut stream(seed, HOLDOUT, class as u64, 0);
-        for i in (1..members.len()).rev() {
-            members.swap(i, below(i + 1, rng)); // Fisher and Yates's shuffle
-        }
-        let count = (share * members.len() as f64).round() as usize;
-        let (held, kept) = members.split_at(count.min(members.len().saturating_sub(1)));
-        held_out.extend_from_slice(held);
-        fit.extend_from_slice(kept);
-    }
-    fit.sort_unstable();
-    held_out.sort_unstable();
-    (fit, held_out)
 }
 
 fn rows(features: &Tensor, at: &[u32]) -> Result<Tensor> {

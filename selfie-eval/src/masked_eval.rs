@@ -78,6 +78,8 @@ pub struct MaskedReport {
     /// Accuracy, its standard error, loss, chance, images.
     #[serde(flatten)]
     pub found: Evaluation,
+    /// The 95 % interval of the accuracy: 1.96 standard errors to either side.
+    pub interval: (f64, f64),
     /// Standard errors by which the accuracy lies above chance; none where there is a single image.
     pub standard_errors_above_chance: Option<f64>,
     /// Whether these are at least three.
@@ -146,6 +148,7 @@ impl MaskedEval {
             data: self.config.data.source.clone(),
             split: self.split,
             standard_errors_above_chance: above,
+            interval: (found.accuracy - 1.96 * found.standard_error, found.accuracy + 1.96 * found.standard_error),
             above_chance: above.is_some_and(|above| above >= STANDARD_ERRORS),
             found,
             seed: self.config.run.seed,

@@ -1,6 +1,6 @@
 //! Where weights come from, as `--from` says it: a run, a weights file, or nowhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use selfie_encoder::{EncoderConfig, Stem};
 use selfie_patch::PatchConfig;
@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 
 /// Where `env.json` of a fine-tuning run notes its origin.
 const RECORD: &str = "finetune";
+
+/// The word for no weights.
+pub(crate) const SCRATCH: &str = "scratch";
 
 /// What `--from` names.
 #[derive(Debug, Clone)]
@@ -49,15 +52,21 @@ pub fn weights_path(option: &str, from: &str, step: Option<u64>) -> Result<PathB
 }
 
 impl Origin {
+    /// No weights at all.
+    #[must_use]
+    pub fn scratch() -> Self {
+        Self { given: SCRATCH.to_owned(), checkpoint: None, weights: None }
+    }
+
     /// A run directory (its latest checkpoint, or that of `step`), a weights file, `hf:OWNER/NAME`, or the word `scratch`.
     ///
     /// # Errors
     /// [`Error::Config`] where there is nothing of that name; selfie-train's errors where it cannot be read.
     pub fn open(from: &str, step: Option<u64>) -> Result<Self> {
         let given = from.to_owned();
-        if from == "scratch" {
+        if from == SCRATCH {
             return match step {
-                None => Ok(Self { given, checkpoint: None, weights: None }),
+                None => Ok(Self::scratch()),
                 Some(step) => {
                     Err(Error::config("--checkpoint", format!("met {step} with --from scratch, expected none")))
                 }
@@ -81,6 +90,15 @@ impl Origin {
         };
         let checkpoint = environment[RECORD]["checkpoint"].as_str().map(str::to_owned);
         Ok(Self { given: given.to_owned(), checkpoint, weights: None })
+    }
+
+    /// The same with its weights read again, for a run that was stopped before it had a checkpoint of its own.
+    ///
+    /// # Errors
+    /// Where the weights are not there any more.
+    pub fn reopened(&self) -> Result<Self> {
+        let weights = self.checkpoint.as_ref().map(|file| Pretrained::open(Path::new(file), None)).transpose()?;
+        Ok(Self { weights, ..self.clone() })
     }
 
     /// `environment` with what [`Origin::of_run`] reads.

@@ -3,14 +3,14 @@
 //! What is shown is read from the run directory alone: curves from `metrics.jsonl`, what was learned from the checkpoints and the
 //! images that the run did not train on, the settings from `config.toml`, how to repeat it from `env.json`.
 
-mod chart;
+pub(crate) mod chart;
 mod curves;
 mod learned;
 mod made;
 mod page;
-mod raster;
+pub(crate) mod raster;
 mod sheets;
-mod svg;
+pub(crate) mod svg;
 
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::runs::{RunSummary, kind};
 use learned::Learned;
+pub(crate) use made::quoted;
+pub(crate) use page::STYLE;
 
 /// What was written.
 #[derive(Debug, Clone, Serialize)]

@@ -4,7 +4,7 @@
 //! what comes after it starts fresh. P is first rebuilt from the settings and filled completely, so that weights of
 //! another width are told before anything else happens, and then its tensors are copied.
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use selfie_encoder::{EncoderConfig, Trunk};
 use selfie_train::{Error as TrainError, ParamStore, Pretrained};
 
@@ -70,17 +70,16 @@ pub fn load_trunk(
 }
 
 impl Transfer {
-    /// Copies the tensors of `trunk` into those of `network` that have the same name below [`PREFIX`] and the same
-    /// shape.
+    /// Copies into each tensor of `network` the one that `source` has for its name, where it has one of the same shape.
     ///
     /// # Errors
     /// Where the device fails.
-    pub(crate) fn carry_over(trunk: &ParamStore, network: &ParamStore) -> Result<Self> {
+    pub(crate) fn carry_over(network: &ParamStore, source: impl Fn(&str) -> Option<Tensor>) -> Result<Self> {
         let mut transfer = Self::default();
         let parameters = network.parameters();
         for (name, target) in network.tensors() {
             let inner = bare(&name).unwrap_or(&name).to_owned();
-            match trunk.get(&inner).filter(|source| source.dims() == target.dims()) {
+            match source(&name).filter(|source| source.dims() == target.dims()) {
                 None => transfer.fresh.push(inner),
                 Some(source) => {
                     match parameters.iter().find(|parameter| parameter.name == name) {

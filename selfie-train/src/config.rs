@@ -16,7 +16,7 @@ use selfie_loss::LossConfig;
 use selfie_patch::PatchConfig;
 use serde::{Deserialize, Serialize};
 
-pub use finetune::FinetuneConfig;
+pub use finetune::{FinetuneConfig, Head};
 pub use recipe::recipe_changes;
 pub use resolve::Override;
 pub use sections::{OnNonfinite, OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
@@ -93,6 +93,11 @@ impl RunConfig {
         self.run.validate()?;
         self.schedule.validate(self.run.steps)?;
         self.finetune.validate()?;
+        let (frozen, stages) = (self.finetune.freeze_stages, self.encoder.depths.len());
+        if frozen > stages {
+            let reason = format!("met {frozen}, expected at most {stages}: the stages of encoder.depths");
+            return Err(Error::config("finetune.freeze_stages", reason));
+        }
         let (channels, means) = (self.encoder.in_channels, self.data.mean.len());
         if means != 0 && means != channels {
             let reason =

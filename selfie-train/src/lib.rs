@@ -13,6 +13,7 @@ mod gradients;
 mod memory;
 mod metrics;
 mod model;
+mod neighbours;
 mod optim;
 mod picture;
 mod pretrain;
@@ -28,7 +29,7 @@ mod trainer;
 
 pub use checkpoint::{Best, Checkpoint, Record};
 pub use config::{
-    FinetuneConfig, OnNonfinite, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig,
+    FinetuneConfig, Head, OnNonfinite, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig,
     ScheduleName, recipe_changes,
 };
 pub use data::{
@@ -44,6 +45,7 @@ pub use gradients::{Gradients, clip_factor};
 pub use memory::{MemoryEstimate, available_memory};
 pub use metrics::{HeldOutMetrics, StepMetrics, feature_std, peak_rss_mb, read_metrics};
 pub use model::{Mode, Output, Puzzle, SelfieModel};
+pub use neighbours::{Neighbour, Neighbours};
 pub use optim::Optimizer;
 pub use picture::{Canvas, Riddle, draw_all, encode_jpeg, encode_png};
 pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, default_run_path, pretrain};
@@ -53,5 +55,5 @@ pub use run_dir::{RunDir, RunLock};
 pub use schedule::{learning_rate, warmup_steps};
 pub use seed::{Purpose, derive, stream};
 pub use store::{LoadReport, ParamStore, Parameter, Weights, write_tensors};
-pub use task::{Classification, MaskedPatches, Phase, Task, TaskOutput};
+pub use task::{Classification, Classifier, MaskedPatches, PatchPool, Phase, Task, TaskOutput};
 pub use trainer::{StopFlag, TrainReport, TrainState, Trainer};

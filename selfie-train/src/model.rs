@@ -79,6 +79,14 @@ impl SelfieModel {
         Ok(Self { grid, encoder, attnpool, loss })
     }
 
+    /// The same model whose stem and first `stages` stages of the patch network are not trained.
+    ///
+    /// # Errors
+    /// Where there are fewer stages.
+    pub fn with_frozen_stages(self, stages: usize) -> Result<Self> {
+        Ok(Self { encoder: self.encoder.with_frozen_stages(stages)?, ..self })
+    }
+
     /// Solves the puzzle of a batch.
     ///
     /// # Shapes
@@ -176,7 +184,7 @@ impl Mode {
     }
 
     /// As the pooling has it.
-    fn pooling(self) -> selfie_attnpool::Mode {
+    pub(crate) fn pooling(self) -> selfie_attnpool::Mode {
         match self {
             Self::Train { dropout } => selfie_attnpool::Mode::Train { seed: dropout },
             Self::Eval => selfie_attnpool::Mode::Eval,

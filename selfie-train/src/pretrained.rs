@@ -39,6 +39,8 @@ pub struct Pretrained {
     pub file: PathBuf,
     /// The trunk's tensors (`conv1.weight`, `layer1.0.conv1.weight`, ...); a foreign file may hold more.
     pub encoder: Weights,
+    /// The attention pooling's tensors (`u0`, `layers.0.…`), where this is a pretraining run or a checkpoint of one; else empty.
+    pub attnpool: Weights,
     /// The trunk's shape, where the file, the run or the tensors' names tell it.
     pub encoder_config: Option<EncoderConfig>,
     /// Mean and deviation per channel that it was trained with, where known.
@@ -74,6 +76,7 @@ impl Pretrained {
             return Ok(Self {
                 file: checkpoint.path().to_path_buf(),
                 encoder: weights.below("encoder"),
+                attnpool: weights.below("attnpool"),
                 encoder_config: Some(config.encoder.clone()),
                 normalise: Some((config.data.mean.clone(), config.data.std.clone())),
                 run: Some(config),
@@ -83,20 +86,21 @@ impl Pretrained {
         }
         let weights = Weights::open(from)?;
         let metadata = weights.metadata().cloned().unwrap_or(Value::Null);
-        let (encoder, described, averaged) = match is_checkpoint(&weights) {
+        let (encoder, attnpool, described, averaged) = match is_checkpoint(&weights) {
             true => {
                 let (model, average) = (weights.below("model"), average_in(&weights));
                 let (weights, averaged) = chosen(from, which, &model, average.as_ref())?;
-                (weights.below("encoder"), &metadata["config"], Some(averaged))
+                (weights.below("encoder"), weights.below("attnpool"), &metadata["config"], Some(averaged))
             }
             false if which != WhichWeights::Used => return Err(no_choice(from, which)),
-            false => (weights, &metadata, None),
+            false => (weights.clone(), weights.below("attnpool"), &metadata, None),
         };
         let told = geometry::of_tensors(&encoder);
         let numbers = |key: &str| serde_json::from_value::<Vec<f32>>(described["data"][key].clone()).ok();
         Ok(Self {
             file: from.to_path_buf(),
             encoder,
+            attnpool,
             encoder_config: serde_json::from_value(described["encoder"].clone()).ok().or(told),
             normalise: numbers("mean").zip(numbers("std")),
             run: None,

@@ -1,10 +1,12 @@
 //! What the one training loop trains: something that gives the loss of a batch.
 
+mod classifier;
 mod classify;
 mod masked;
 
 use candle_core::{DType, Device, Tensor};
 
+pub use classifier::{Classifier, PatchPool};
 pub use classify::Classification;
 pub use masked::MaskedPatches;
 

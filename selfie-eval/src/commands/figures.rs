@@ -1,6 +1,6 @@
 //! Figures in words: each with its split, its images and what guessing would score.
 
-use selfie_eval::{Accuracy, ClassAccuracy, MaskedReport};
+use selfie_eval::{Accuracy, ClassAccuracy, FrozenContext, MaskedReport};
 
 /// Classes that are listed; of more, the best and the worst.
 const MOST_CLASSES: usize = 40;
@@ -11,6 +11,16 @@ pub fn origin(from: &str, checkpoint: Option<&str>) -> String {
         Some(file) if file != from => format!("{from} ({file})"),
         _ => from.to_owned(),
     }
+}
+
+/// What an evaluation of frozen features did, of which network, with which labels.
+pub fn frozen(protocol: &str, context: &FrozenContext) -> Vec<String> {
+    let FrozenContext { from, checkpoint, train_images, labels, seed, stages, .. } = context;
+    vec![
+        protocol.to_owned(),
+        format!("network    {stages} stages, from {}", origin(from, checkpoint.as_deref())),
+        format!("labels     {train_images} images ({labels} of the labels, seed {seed})"),
+    ]
 }
 
 /// "top-1 0.2833 ± 0.0582 on the test split of sample (17 of 60 images; chance 0.0833)", then class by class.
@@ -42,14 +52,15 @@ fn line(class: &ClassAccuracy) -> String {
     format!("           {top1:.3}  {class} ({correct} of {images})")
 }
 
-/// "accuracy 0.1736 ± 0.0093 on the test split of sample (60 images, 8 masks each, seed 0; chance 0.0833)", and
+/// "accuracy 0.1736 ± 0.0093 (95 % interval 0.1554 to 0.1918) on the test split of sample (60 images, 8 masks each, seed 0; chance 0.0833)", and
 /// whether that is above chance.
 pub fn masked(report: &MaskedReport) -> String {
     let found = &report.found;
     let (accuracy, error, chance) = (found.accuracy, found.standard_error, found.chance);
     let (split, data) = (report.split, &report.data);
+    let (low, high) = report.interval;
     let figure = format!(
-        "accuracy   {accuracy:.4} ± {error:.4} on the {split} split of {data} ({} images, {} masks each, seed \
+        "accuracy   {accuracy:.4} ± {error:.4} (95 % interval {low:.4} to {high:.4}) on the {split} split of {data} ({} images, {} masks each, seed \
          {}; chance {chance:.4})",
         found.images, found.passes, report.seed
     );

@@ -32,6 +32,16 @@ pub struct Options {
     /// Training labels to use: a share of each class such as 5%, or a number such as 400/class [default: 100%]
     #[arg(long, value_name = "BUDGET")]
     labels: Option<String>,
+    /// Choose the learning rate among finetune.tune_lrs on a tenth of the labelled images, then train on all of them
+    #[arg(long, conflicts_with = "resume")]
+    tune: bool,
+    /// What stands behind the first three stages: resnet (stage 4), attnpool (the run's attention pooling over the
+    /// patches) or attnpool-fresh [default: that of the settings, resnet]
+    #[arg(long, value_name = "HEAD", conflicts_with = "resume")]
+    head: Option<String>,
+    /// Do not train the stem and the first N stages [default: that of the settings, 0]
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    freeze_stages: Option<String>,
     /// Settings where --from tells none: sample, quick, cifar10, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
@@ -48,7 +58,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let shared = &options.shared;
     let screen = shared.screen();
     let resumed = options::resumed(options.resume.as_ref(), shared.out.as_ref())?;
-    let (origin, config) = resolve(options, resumed.as_ref())?;
+    let (mut origin, config) = resolve(options, resumed.as_ref())?;
     pools::ensure(config.run.threads)?;
     let out = match (&resumed, &shared.out) {
         (Some((run, _)), _) => run.path().to_path_buf(),
@@ -59,8 +69,13 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         RunDir::check_free(&out)?;
     }
     let device = shared.device()?.select()?;
+    // A run that was stopped while its rate was chosen has no weights of its own yet.
+    let begun = resumed.as_ref().filter(|(run, _)| run.latest_checkpoint().is_ok());
+    if resumed.is_some() && begun.is_none() {
+        origin = origin.reopened()?;
+    }
     let mut finetune = Finetune::prepare(config, &origin, &device)?;
-    if let Some((run, _)) = &resumed {
+    if let Some((run, _)) = begun {
         finetune.restore(run, options.checkpoint)?;
     }
     introduce(&finetune, &origin, &device, &screen)?;
@@ -73,7 +88,23 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         }
     };
     let session = Session { run_dir: Some(&run_dir), quiet: shared.quiet, stop: interrupt.flag() };
-    let trained = interrupt.while_training(|| finetune.train(&session))?;
+    let file = out.join("tuning.json");
+    if begun.is_some() {
+        finetune.recall_trials(&file);
+    }
+    let trained = interrupt.while_training(|| {
+        if finetune.config().finetune.tune && begun.is_none() {
+            let count = finetune.config().finetune.tune_lrs.len();
+            screen.note(format!("choosing   the rate, of {count}, on a tenth of the labelled images"))?;
+            finetune.tune(Some(&file), &session, &mut |trial| {
+                // A line on the way; what cannot be said stops nothing.
+                let _ =
+                    screen.note(format!("rate       {}: {:.4} of {} images", trial.lr, trial.accuracy, trial.images));
+            })?;
+            run_dir.write_config(finetune.config())?;
+        }
+        finetune.train(&session)
+    })?;
     let report = finetune.report(&trained, finetune.test()?, Some(out.clone()));
     let weights = finetune.write_weights(&out)?;
     let result = result_file::write(&out, &report)?;
@@ -99,7 +130,13 @@ fn resolve(options: &Options, resumed: Option<&(RunDir, RunConfig)>) -> Result<(
         }
     };
     let mut overrides = shared.overrides()?;
-    overrides.extend(flags(&[("--labels", "finetune.labels", &options.labels)]));
+    let tune = options.tune.then(|| "true".to_owned());
+    overrides.extend(flags(&[
+        ("--labels", "finetune.labels", &options.labels),
+        ("--tune", "finetune.tune", &tune),
+        ("--head", "finetune.head", &options.head),
+        ("--freeze-stages", "finetune.freeze_stages", &options.freeze_stages),
+    ]));
     overrides.extend(options.lengths.of_finetuning());
     let config = base.with_overrides(shared.config.as_deref(), &overrides)?;
     Ok((origin, config))
@@ -133,6 +170,6 @@ fn words(report: &FinetuneReport) -> String {
          trained    {train_images} images ({labels} of the labels), {steps} steps of {batch_size}, rate {lr}, \
          seed {seed}; {:.1} images/s\n{}",
         report.images_per_second,
-        figures::accuracy(&report.accuracy, report.split, &report.data, report.chance)
+        figures::accuracy(&report.accuracy, &report.split, &report.data, report.chance)
     )
 }

@@ -2,24 +2,36 @@
 
 use std::path::PathBuf;
 
-use selfie_train::TrainReport;
-use serde::Serialize;
+use selfie_train::{FinetuneConfig, Head, TrainReport};
+use serde::{Deserialize, Serialize};
 
-use super::Finetune;
+use super::{Finetune, Trial};
 use crate::accuracy::Accuracy;
 
 /// What was done, in the words that stand beside every figure of it.
-const PROTOCOL: &str = "fine-tuning of the whole ResNet on whole images, all layers, last weights";
+fn protocol(config: &FinetuneConfig) -> String {
+    let network = match config.head {
+        Head::Resnet => "the whole ResNet on whole images",
+        Head::Attnpool => "three stages and the attention pooling, over all patches",
+        Head::AttnpoolFresh => "three stages and fresh attention pooling, over all patches",
+    };
+    let layers = match config.freeze_stages {
+        0 => "all layers".to_owned(),
+        frozen => format!("stem and stages 1 to {frozen} frozen"),
+    };
+    let rate = if config.tune { "rate chosen on a tenth of the labelled images" } else { "rate given" };
+    format!("fine-tuning of {network}, {layers}, {rate}, last weights")
+}
 
 /// The result of a fine-tuning.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FinetuneReport {
     /// What was done.
-    pub protocol: &'static str,
+    pub protocol: String,
     /// The `--data` string.
     pub data: String,
     /// The split that the accuracy is of.
-    pub split: &'static str,
+    pub split: String,
     /// Accuracy on it.
     #[serde(flatten)]
     pub accuracy: Accuracy,
@@ -41,6 +53,8 @@ pub struct FinetuneReport {
     pub batch_size: usize,
     /// The base learning rate.
     pub lr: f64,
+    /// What it was chosen from; empty where it was given.
+    pub trials: Vec<Trial>,
     /// Width of the stem.
     pub width: usize,
     /// Side of the images.
@@ -60,9 +74,9 @@ impl Finetune {
     #[must_use]
     pub fn report(&self, trained: &TrainReport, accuracy: Accuracy, run_dir: Option<PathBuf>) -> FinetuneReport {
         FinetuneReport {
-            protocol: PROTOCOL,
+            protocol: protocol(&self.config.finetune),
             data: self.config.data.source.clone(),
-            split: "test",
+            split: "test".to_owned(),
             accuracy,
             chance: trained.chance,
             from: self.origin.given().to_owned(),
@@ -73,6 +87,7 @@ impl Finetune {
             steps: trained.steps,
             batch_size: self.plan.run.batch_size,
             lr: self.plan.optim.lr,
+            trials: self.trials.clone(),
             width: self.config.encoder.width,
             image_size: self.config.patch.image_size,
             train_loss: trained.loss,

@@ -1,31 +1,7 @@
-//! The hold-out and the choice of the regularisation.
+//! The choice of the regularisation.
 
 use super::*;
-
-#[test]
-fn the_holdout_takes_a_tenth_of_each_class_and_leaves_the_rest() {
-    let labels: Vec<u32> = (0..100).map(|i| u32::from(i >= 60)).collect(); // 60 and 40
-    let (fit, held_out) = stratified_holdout(&labels, 2, 0.1, 7);
-    let of_class = |class| held_out.iter().filter(|&&i| labels[i as usize] == class).count();
-    assert_eq!((of_class(0), of_class(1), fit.len()), (6, 4, 90));
-    let mut all = [fit, held_out].concat();
-    all.sort_unstable();
-    assert_eq!(all, (0..100).collect::<Vec<u32>>());
-}
-
-#[test]
-fn a_class_of_one_image_keeps_it() {
-    let (fit, held_out) = stratified_holdout(&[0, 1, 1, 1], 2, 0.9, 0);
-    assert!(fit.contains(&0) && held_out.len() == 2);
-}
-
-#[test]
-fn another_seed_holds_out_other_images() {
-    let labels = [0; 50];
-    let held_out = |seed| stratified_holdout(&labels, 1, 0.1, seed).1;
-    assert_eq!(held_out(1), held_out(1));
-    assert_ne!(held_out(1), held_out(2));
-}
+use crate::stream::{HOLDOUT, below, stream};
 
 /// One feature tells the class, 15 are noise: 4 images a class.
 fn noisy() -> Features {

@@ -68,7 +68,7 @@ fn shown(value: &toml::Value) -> String {
 }
 
 /// A word of a command line as a shell takes it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if word.chars().all(plain) && !word.is_empty() {
         word.to_owned()

@@ -14,7 +14,7 @@ use super::svg::{escape, figure};
 use crate::error::Result;
 use crate::runs::{RunState, RunSummary};
 
-const STYLE: &str = include_str!("style.css");
+pub const STYLE: &str = include_str!("style.css");
 /// The last part of a name that is shown under a picture.
 const NAME: usize = 34;
 

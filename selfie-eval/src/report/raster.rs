@@ -12,11 +12,11 @@ const HEIGHT: usize = 540;
 const MARGIN: [usize; 4] = [96, 36, 64, 64];
 const FONT: RasterHeight = RasterHeight::Size20;
 
-const INK: [u8; 3] = [34, 38, 46];
-const SOFT: [u8; 3] = [96, 102, 112];
-const GRID: [u8; 3] = [224, 226, 230];
+pub const INK: [u8; 3] = [34, 38, 46];
+pub const SOFT: [u8; 3] = [96, 102, 112];
+pub const GRID: [u8; 3] = [224, 226, 230];
 /// The page's colours of the first, second and third line.
-const LINES: [[u8; 3]; 3] = [[0, 114, 178], [213, 94, 0], [0, 140, 105]];
+pub const LINES: [[u8; 3]; 3] = [[0, 114, 178], [213, 94, 0], [0, 140, 105]];
 
 /// The chart on white.
 ///

@@ -42,6 +42,8 @@ fn masked_eval_tells_accuracy_beside_chance() {
     let place = pretrained();
     let test = json(&place, "masked-eval --from run");
     assert_eq!((&test["split"], &test["chance"], &test["passes"]), (&"test".into(), &0.25.into(), &4.into()));
+    let (low, high) = (test["interval"][0].as_f64().unwrap(), test["interval"][1].as_f64().unwrap());
+    assert!((low + high - 2.0 * test["accuracy"].as_f64().unwrap()).abs() < 1e-9 && low <= high);
     assert_eq!((&test["step"], &test["data"]), (&3.into(), &"sample".into()));
     assert!(test["accuracy"].is_f64() && test["standard_error"].is_f64() && test["above_chance"].is_boolean());
     assert_eq!(json(&place, "masked-eval --from run"), test); // the same seed, the same masks
@@ -93,6 +95,22 @@ fn linear_eval_reports_both_features_by_name() {
         assert!(result["top1"].is_f64() && result["l2"].is_f64() && result["holdout_accuracy"].is_f64());
     }
     assert!(found["protocol"].as_str().unwrap().starts_with("linear evaluation"));
+}
+
+#[test]
+fn knn_eval_reports_each_kind_of_features_and_each_k() {
+    let place = pretrained();
+    let found = json(&place, "knn-eval --from run --k 1,20 --out near");
+    let of = |result: &Value| (result["features"].as_str().unwrap().to_owned(), result["k"].as_u64().unwrap());
+    let results = found["results"].as_array().unwrap();
+    let names: Vec<_> = results.iter().map(of).collect();
+    assert_eq!(names, [("image", 1), ("image", 20), ("patches", 1), ("patches", 20)].map(|(f, k)| (f.to_owned(), k)));
+    assert!(results.iter().all(|result| result["images"] == 48 && result["top1"].is_f64()));
+    assert!(found["protocol"].as_str().unwrap().starts_with("kNN evaluation"));
+    assert!(place.path("near/result.json").is_file() && place.path("near/labels.txt").is_file());
+    let call = place.call("knn-eval --from run --k 0");
+    assert_eq!(call.status, Some(2));
+    assert!(call.stderr.contains("--k: met 0, expected 1 to 192"), "{}", call.stderr);
 }
 
 #[test]

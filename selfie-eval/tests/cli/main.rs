@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, also outside of the test functions")]
 
 mod bad_input;
+mod compare;
 mod data;
 #[cfg(unix)]
 mod embed;

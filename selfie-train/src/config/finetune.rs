@@ -8,6 +8,19 @@ use super::sections::{at_least_one, fraction, not_negative, positive};
 use crate::data::Colours;
 use crate::error::{Error, Result};
 
+/// What stands behind the first three stages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// Stage 4, fresh, on whole images: the paper's fine-tuning.
+    #[default]
+    Resnet,
+    /// Attention pooling over the embeddings of the image's patches, from the pretraining run: the paper's ablation.
+    Attnpool,
+    /// The same, fresh.
+    AttnpoolFresh,
+}
+
 /// `[finetune]`: fine-tuning on labels, by SGD with Nesterov momentum 0.9 and a cosine; the seed is that of `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,8 +33,16 @@ pub struct FinetuneConfig {
     pub batch_size: usize,
     /// Images that go through the network at once, at most; 0 = the whole batch.
     pub micro_batch_size: usize,
-    /// The base learning rate.
+    /// The base learning rate; where it is tuned, the one that was chosen.
     pub lr: f64,
+    /// Whether the rate is chosen among `tune_lrs` on a tenth of the labelled images, before all of them are trained on.
+    pub tune: bool,
+    /// The rates to choose from.
+    pub tune_lrs: Vec<f64>,
+    /// What stands behind the first three stages, and is trained with them.
+    pub head: Head,
+    /// Stages, counted from the first, that are not trained, and the stem with them; 0 = all layers are trained.
+    pub freeze_stages: usize,
     /// Weight decay, on kernels and matrices only.
     pub weight_decay: f64,
     /// Probability that is taken from the true class and spread over all.
@@ -51,6 +72,10 @@ impl Default for FinetuneConfig {
             batch_size: 128,
             micro_batch_size: 0,
             lr: 0.05,
+            tune: false,
+            tune_lrs: vec![0.01, 0.03, 0.1],
+            head: Head::Resnet,
+            freeze_stages: 0,
             weight_decay: 1e-4,
             label_smoothing: 0.0,
             warmup_steps: 0,
@@ -77,6 +102,10 @@ impl FinetuneConfig {
         at_least_one("finetune.log_every", self.log_every)?;
         at_least_one("finetune.batch_size", self.batch_size as u64)?;
         positive("finetune.lr", self.lr)?;
+        if self.tune_lrs.is_empty() {
+            return Err(Error::config("finetune.tune_lrs", "met [], expected at least one rate"));
+        }
+        self.tune_lrs.iter().try_for_each(|&lr| positive("finetune.tune_lrs", lr))?;
         not_negative("finetune.weight_decay", self.weight_decay)?;
         fraction("finetune.label_smoothing", self.label_smoothing)?;
         self.colours().validate(&Colours::FINETUNE_KEYS)?;

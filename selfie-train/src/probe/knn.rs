@@ -1,8 +1,7 @@
 //! A kNN probe: whether images of one class lie near each other in feature space. A quick look while a run trains, and no result:
 //! few images, no tuning.
 //!
-//! Each held-out image is given the class that most of its K nearest training images have, by cosine, each voting with the
-//! weight exp(cosine / 0.07) (Wu et al., "Instance Discrimination", arXiv 1805.01978, section 3.4).
+//! Each held-out image is given the class that its nearest training images vote for ([`Neighbours`]).
 
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
@@ -10,11 +9,11 @@ use serde::Serialize;
 use super::EvalSet;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::neighbours::Neighbours;
 use crate::task::Task;
 
 /// Neighbours that vote.
 const NEIGHBOURS: usize = 10;
-const TEMPERATURE: f32 = 0.07;
 /// Held-out images that are asked about, at most.
 const ASKED: usize = 256;
 
@@ -67,16 +66,16 @@ impl KnnProbe {
         else {
             return Ok(None);
         };
-        let cosines = asked.matmul(&bank.t()?)?.to_vec2::<f32>()?; // (asked, bank)
         let labels: Vec<_> = (0..self.bank.images.len()).filter_map(|i| self.bank.images.label(i)).collect();
-        let right =
-            |(i, cosines): (usize, &Vec<f32>)| self.asked.images.label(i) == Some(vote(cosines, &labels, self.classes));
-        let found = cosines.iter().enumerate().filter(|&asked| right(asked)).count();
+        let bank = Neighbours::new(&bank, labels, self.classes)?;
+        let nearest = bank.nearest(&asked, NEIGHBOURS)?;
+        let right = |(i, near): &(usize, &Vec<_>)| self.asked.images.label(*i) == Some(bank.vote(near));
+        let found = nearest.iter().enumerate().filter(right).count();
         Ok(Some(KnnResult {
-            accuracy: found as f64 / cosines.len() as f64,
+            accuracy: found as f64 / nearest.len() as f64,
             chance: 1.0 / self.classes as f64,
-            images: cosines.len(),
-            bank: labels.len(),
+            images: nearest.len(),
+            bank: self.bank.images.len(),
         }))
     }
 }
@@ -97,30 +96,4 @@ pub fn directions(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Op
     let features = Tensor::cat(&parts, 0)?; // (n, D)
     let length = (features.sqr()?.sum_keepdim(1)?.sqrt()? + 1e-12)?; // (n, 1)
     Ok(Some(features.broadcast_div(&length)?))
-}
-
-/// The class that the nearest of `labels` vote for.
-fn vote(cosines: &[f32], labels: &[u32], classes: usize) -> u32 {
-    let mut order: Vec<usize> = (0..cosines.len()).collect();
-    order.sort_by(|&a, &b| cosines[b].total_cmp(&cosines[a]).then(a.cmp(&b)));
-    let mut votes = vec![0.0; classes];
-    for &near in order.iter().take(NEIGHBOURS) {
-        votes[labels[near] as usize] += (cosines[near] / TEMPERATURE).exp();
-    }
-    let best = votes.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-    best.map_or(0, |(class, _)| class as u32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_images_outvote_many_far_ones() {
-        // Two of class 1 at cosine 0.9 against eight of class 0 at 0.5: e^(0.9/0.07) is 300 times e^(0.5/0.07).
-        let cosines = [0.5, 0.5, 0.5, 0.5, 0.9, 0.5, 0.5, 0.9, 0.5, 0.5, 0.1];
-        let labels = [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0];
-        assert_eq!(vote(&cosines, &labels, 2), 1);
-        assert_eq!(vote(&[0.2; 3], &[1, 0, 1], 2), 1);
-    }
 }

@@ -1,34 +1,43 @@
-//! Classification of whole images by a full ResNet: what fine-tuning trains.
+//! Classification of images: what fine-tuning trains.
 //!
 //! Cross-entropy, optionally against smoothed labels (Szegedy et al., arXiv 1512.00567): (1 - s) of the probability on the
 //! true class, s spread over all, as in PyTorch's `CrossEntropyLoss(label_smoothing=s)`.
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
-use selfie_encoder::{Mode, ResNet};
 
-use super::{Phase, Task, TaskOutput, largest};
+use super::{Classifier, Phase, Task, TaskOutput, largest};
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::model::Mode;
+use crate::seed::{Purpose, derive};
 
-/// A ResNet and its loss.
+/// A network and its loss.
 pub struct Classification {
-    network: ResNet,
+    network: Classifier,
     num_classes: usize,
     label_smoothing: f64,
+    seed: u64,
 }
 
 impl Classification {
-    /// Training of `network`, which tells `num_classes` classes apart.
+    /// Training of `network`, which tells `num_classes` classes apart, with dropout from `seed`.
     #[must_use]
-    pub fn new(network: ResNet, num_classes: usize, label_smoothing: f64) -> Self {
-        Self { network, num_classes, label_smoothing }
+    pub fn new(network: Classifier, num_classes: usize, label_smoothing: f64, seed: u64) -> Self {
+        Self { network, num_classes, label_smoothing, seed }
     }
 
     /// The network.
     #[must_use]
-    pub fn network(&self) -> &ResNet {
+    pub fn network(&self) -> &Classifier {
         &self.network
+    }
+
+    fn mode(&self, phase: Phase) -> Mode {
+        match phase {
+            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
+            Phase::Eval { .. } => Mode::Eval,
+        }
     }
 }
 
@@ -38,7 +47,7 @@ impl Task for Classification {
             .labels
             .as_ref()
             .ok_or_else(|| Error::config("--data", "images without labels, expected a folder for each class"))?;
-        let logits = self.network.forward(&batch.images, mode(phase))?; // (B, classes)
+        let logits = self.network.forward(&batch.images, self.mode(phase))?; // (B, classes)
         let loss = cross_entropy(&logits, labels, self.label_smoothing)?; // ()
         let right = logits.detach().argmax(D::Minus1)?.eq(labels)?; // (B)
         let accuracy = right.to_dtype(DType::F32)?.mean_all()?;
@@ -50,15 +59,11 @@ impl Task for Classification {
     }
 
     fn activations(&self, batch: &Batch, phase: Phase) -> Result<Vec<(String, f32)>> {
-        let mode = mode(phase);
-        let mut found = self.network.trunk().activations(&batch.images, mode)?;
+        let mode = self.mode(phase);
+        let mut found = self.network.activations(&batch.images, mode)?;
         found.push(("logits".to_owned(), largest(&self.network.forward(&batch.images, mode)?)?));
         Ok(found)
     }
-}
-
-fn mode(phase: Phase) -> Mode {
-    if matches!(phase, Phase::Train { .. }) { Mode::Train } else { Mode::Eval }
 }
 
 /// Mean cross-entropy of `logits` (B, classes) against `labels` (B) u32, smoothed by `smoothing`: ().

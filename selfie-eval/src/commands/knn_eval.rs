@@ -1,0 +1,39 @@
+//! `selfie knn-eval`: the vote of the nearest training images, on frozen features.
+
+use selfie_eval::{KnnReport, Result};
+
+use super::figures;
+use super::frozen::Asked;
+
+/// kNN evaluation: the class that the nearest training images vote for, on the features of the frozen network
+///
+/// Cosine similarity, each neighbour votes with the weight exp(cosine / 0.07); nothing is trained or chosen.
+#[derive(clap::Args)]
+pub struct Options {
+    /// How many neighbours vote; one result each
+    #[arg(long, value_name = "K,K,...", value_delimiter = ',', default_values_t = [20, 200])]
+    k: Vec<usize>,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let asked = &options.asked;
+    let (frozen, screen) = (asked.prepare()?, asked.shared.screen());
+    let bar = screen.bar(frozen.data().train.len() + frozen.data().test.len(), "images");
+    let report = KnnReport::of(&frozen, &asked.kinds()?, &options.k, &mut |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    screen.result(words(&report))?;
+    asked.keep(&frozen, &report)?;
+    screen.json(&report)
+}
+
+fn words(report: &KnnReport) -> String {
+    let context = &report.context;
+    let mut lines = figures::frozen(report.protocol, context);
+    for result in &report.results {
+        lines.push(format!("features   {}, D = {}; k = {}", result.features, result.dim, result.k));
+        lines.push(figures::accuracy(&result.accuracy, context.split, &context.data, context.chance));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,73 @@
+//! kNN evaluation: the class that the nearest training images vote for, on frozen features; nothing is trained or chosen.
+//!
+//! Cosine, votes weighted by exp(cosine / 0.07), as in Wu et al. (arXiv 1805.01978); see [`Neighbours`].
+
+use selfie_train::Neighbours;
+use serde::Serialize;
+
+use crate::accuracy::Accuracy;
+use crate::error::{Error, Result};
+use crate::features::FeatureKind;
+use crate::frozen::{BothSplits, Frozen, FrozenContext};
+
+/// What was done, in the words that stand beside every figure of it.
+const PROTOCOL: &str =
+    "kNN evaluation: k nearest training images by cosine, votes weighted by exp(cosine / 0.07), on frozen features";
+
+/// The result of a kNN evaluation, one entry a kind of features and a k.
+#[derive(Debug, Clone, Serialize)]
+pub struct KnnReport {
+    /// What was done.
+    pub protocol: &'static str,
+    /// What the figures depend on.
+    #[serde(flatten)]
+    pub context: FrozenContext,
+    /// The figures.
+    pub results: Vec<KnnResult>,
+}
+
+/// What one kind of features and one k came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct KnnResult {
+    /// Which features.
+    pub features: FeatureKind,
+    /// How many, D.
+    pub dim: usize,
+    /// Neighbours that voted.
+    pub k: usize,
+    /// Accuracy on the test split.
+    #[serde(flatten)]
+    pub accuracy: Accuracy,
+}
+
+impl KnnReport {
+    /// Extracts the features of both splits of `frozen` and asks for the `ks` nearest, each kind of features and each k;
+    /// `progress` is told the number of images extracted.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a k is 0 or larger than the number of training images; where an image cannot be read.
+    pub fn of(frozen: &Frozen, kinds: &[FeatureKind], ks: &[usize], progress: &mut dyn FnMut(usize)) -> Result<Self> {
+        let images = frozen.data().train.len();
+        if let Some(k) = ks.iter().find(|&&k| k == 0 || k > images) {
+            let reason = format!("met {k}, expected 1 to {images}, the labelled training images");
+            return Err(Error::config("--k", reason));
+        }
+        let mut results = Vec::new();
+        for both in frozen.features(kinds, progress)? {
+            results.extend(ask(&both, frozen.data().classes(), ks)?);
+        }
+        Ok(Self { protocol: PROTOCOL, context: frozen.context(), results })
+    }
+}
+
+fn ask(both: &BothSplits, classes: &[String], ks: &[usize]) -> Result<Vec<KnnResult>> {
+    let BothSplits { train, test } = both;
+    let bank = Neighbours::new(&train.values, train.labels.clone(), classes.len())?;
+    let nearest = bank.nearest(&test.values, ks.iter().copied().max().unwrap_or(0))?;
+    let result = |&k: &usize| {
+        let predicted: Vec<_> = nearest.iter().map(|near| bank.vote(&near[..k])).collect();
+        let accuracy = Accuracy::new(&predicted, &test.labels, classes)?;
+        Ok(KnnResult { features: train.kind, dim: train.values.dims2()?.1, k, accuracy })
+    };
+    ks.iter().map(result).collect()
+}
