@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 def read(path):
     tensors = load_file(path)
-    return tensors["features"].astype(np.float64), tensors["labels"]
+    kind = next(name for name in ("image", "patches") if name in tensors)
+    return tensors[kind].astype(np.float64), tensors["labels"]
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
