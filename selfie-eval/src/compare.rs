@@ -40,6 +40,8 @@ pub struct Arm {
     pub name: String,
     /// Where its weights are from.
     pub origin: Origin,
+    /// Size and checksum of the weights file; none of scratch.
+    fingerprint: Option<(usize, u32)>,
 }
 
 /// Arms, shares of labels and seeds, checked.
@@ -47,6 +49,8 @@ pub struct Comparison {
     config: RunConfig,
     arms: Vec<Arm>,
     labels: Vec<String>,
+    /// Images of each share, and of the test split.
+    images: Vec<(usize, usize)>,
     seeds: Vec<u64>,
     device: Device,
 }
@@ -75,12 +79,13 @@ impl Comparison {
         for run in &runs {
             check_geometry(&config, run, device)?;
         }
-        let mut written = Vec::new();
+        let (mut written, mut images) = (Vec::new(), Vec::new());
         for budget in labels {
             let data = Labelled::open(&config.data, budget, config.run.seed)?;
             if config.finetune.tune {
                 data.held_out(crate::finetune::HOLDOUT, config.run.seed)?;
             }
+            images.push((data.train.len(), data.test.len()));
             written.push(data.budget);
         }
         let distinct: BTreeSet<_> = written.iter().collect();
@@ -89,8 +94,11 @@ impl Comparison {
             return Err(Error::config("--fractions", reason));
         }
         let first = config.run.seed;
-        let seeds = (0..seeds as u64).map(|at| first + at).collect();
-        Ok(Self { config, arms: arms(runs), labels: written, seeds, device: device.clone() })
+        let seeds: Vec<_> = (0..seeds as u64).map(|at| first + at).collect();
+        let comparison = Self { config, arms: arms(runs)?, labels: written, images, seeds, device: device.clone() };
+        let mut of_first_pair = comparison.cells().into_iter().take(comparison.arms.len());
+        of_first_pair.try_for_each(|cell| comparison.finetune(&cell).map(drop))?;
+        Ok(comparison)
     }
 
     /// The settings of every cell, but for labels and seed.
@@ -175,7 +183,10 @@ impl Comparison {
     /// Everything that the result of `cell` depends on.
     fn settings(&self, cell: &Cell) -> Result<serde_json::Value> {
         let mut settings = crate::finetune::recipe(&self.of_cell(cell))?;
-        settings["weights"] = self.arm(cell)?.origin.checkpoint().into();
+        let at = self.labels.iter().position(|labels| *labels == cell.labels);
+        settings["data"]["source"] = self.config.data.source.as_str().into();
+        settings["images"] = serde_json::json!(at.map(|at| self.images[at]));
+        settings["weights"] = serde_json::json!(self.arm(cell)?.fingerprint);
         settings.sort_all_objects();
         Ok(settings)
     }
@@ -187,16 +198,22 @@ impl Comparison {
 }
 
 /// Scratch and `runs`, each named by the last part of what `--from` named; a second one of the same name by all of it.
-fn arms(runs: Vec<Origin>) -> Vec<Arm> {
-    let mut arms = vec![Arm { name: SCRATCH.to_owned(), origin: Origin::scratch() }];
+fn arms(runs: Vec<Origin>) -> Result<Vec<Arm>> {
+    let mut arms = vec![Arm { name: SCRATCH.to_owned(), origin: Origin::scratch(), fingerprint: None }];
+    let taken = |arms: &[Arm], name: &str| arms.iter().any(|arm| cell::plain(&arm.name) == cell::plain(name));
     for origin in runs {
         let path = Path::new(origin.given());
         let short = path.file_name().map_or_else(|| origin.given().to_owned(), |name| name.to_string_lossy().into());
-        let taken = arms.iter().any(|arm| arm.name == short);
-        let name = if taken { origin.given().to_owned() } else { short };
-        arms.push(Arm { name, origin });
+        let name = if taken(&arms, &short) { origin.given().to_owned() } else { short };
+        let file = origin.checkpoint().unwrap_or_default();
+        let bytes = std::fs::read(file).map_err(Error::io(file))?;
+        let fingerprint = Some((bytes.len(), crc32fast::hash(&bytes)));
+        if taken(&arms, &name) || arms.iter().any(|arm| arm.fingerprint == fingerprint) {
+            return Err(Error::config("--from", format!("met {} twice, expected different runs", origin.given())));
+        }
+        arms.push(Arm { name, origin, fingerprint });
     }
-    arms
+    Ok(arms)
 }
 
 /// Whether the trunk of `config` takes the weights of `run`; told by the tensors themselves.

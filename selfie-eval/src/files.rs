@@ -7,8 +7,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Writes `value` as JSON: to a temporary file beside it, which then takes its place.
+/// Writes `value` as JSON, and makes the folder that it lies in: to a temporary file beside it, which then takes its place.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::io(path)(error.into()))?;
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, text + "\n").map_err(Error::io(&temporary))?;

@@ -68,7 +68,8 @@ impl Frozen {
         let encoder = held_trunk(&config.encoder, origin.weights());
         let (_, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
         if config.data.mean.is_empty() {
-            (config.data.mean, config.data.std) = channel_stats(&data.all, STATS_IMAGES)?;
+            (config.data.mean, config.data.std) =
+                channel_stats(&data.all.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
         }
         let view = View {
             normalise: normalise_of(&config)?,

@@ -62,6 +62,11 @@ impl KnnReport {
 
 fn ask(both: &BothSplits, classes: &[String], ks: &[usize]) -> Result<Vec<KnnResult>> {
     let BothSplits { train, test } = both;
+    let images = train.labels.len(); // those that could be read
+    if let Some(k) = ks.iter().find(|&&k| k > images) {
+        let reason = format!("met {k}, expected 1 to {images}, the training images that could be read");
+        return Err(Error::config("--k", reason));
+    }
     let bank = Neighbours::new(&train.values, train.labels.clone(), classes.len())?;
     let nearest = bank.nearest(&test.values, ks.iter().copied().max().unwrap_or(0))?;
     let result = |&k: &usize| {

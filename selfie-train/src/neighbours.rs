@@ -163,6 +163,9 @@ fn lengths(features: &Tensor) -> Result<Vec<f64>> {
     }
     let values = features.flatten_all()?.to_vec1::<f32>()?;
     let length = |row: &[f32]| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    if let Some(row) = values.par_chunks(dim).position_first(|row| row.iter().any(|x| !x.is_finite())) {
+        return Err(shape(format!("the features of row {row} are not finite, so that nothing is near them")));
+    }
     let or_one = |length: f64| if length > 0.0 { length } else { 1.0 };
     Ok(values.par_chunks(dim).map(|row| or_one(length(row))).collect())
 }
@@ -237,6 +240,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let bank = tensor(&[vec![1.0, 0.0]]);
         assert!(Neighbours::new(&bank, vec![], 2).is_err() && Neighbours::new(&bank, vec![2], 2).is_err());
+        assert!(Neighbours::new(&tensor(&[vec![1.0, f32::NAN]]), vec![0], 1).is_err());
         assert!(Neighbours::new(&bank, vec![1], 2).unwrap().nearest(&tensor(&[vec![1.0]]), 1).is_err());
     }
 }

@@ -36,10 +36,11 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 /// Keeps a gradient for the [`backward`] that is running; gives it back where none is.
 pub(super) fn keep(parameter: &Tensor, gradient: Tensor) -> Option<Tensor> {
     KEPT.with_borrow_mut(|kept| match kept {
-        Some(kept) => {
+        Some(kept) if parameter.is_variable() => {
             kept.push((parameter.clone(), gradient));
             None
         }
-        None => Some(gradient),
+        // What comes out of another op must get its gradient from Candle, to hand it on.
+        _ => Some(gradient),
     })
 }

@@ -20,7 +20,7 @@ const PROBE_STEPS: u64 = 5;
 /// Does pretraining help? Fine-tune from scratch and from pretrained runs, on equal labels, seeds and steps
 ///
 /// Prints mean ± deviation over the seeds on the whole test split, and the paired difference with its 95 % interval. Each
-/// training is kept in --out as it ends: the same command goes on where it stopped, and takes further seeds and shares.
+/// training is kept in --out as it ends: with the same --out it goes on where it stopped, and takes further seeds and shares.
 #[derive(clap::Args)]
 pub struct Options {
     /// A pretrained run or a weights file; repeatable. The first one's settings are those of every arm
@@ -86,9 +86,6 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     if let Some(paper) = &report.paper {
         screen.result(paper.markdown())?;
     }
-    if !report.left_out.is_empty() {
-        screen.result(format!("left out   {} of {} cells", report.left_out.len(), comparison.cells().len()))?;
-    }
     screen.result(format!("wrote      {}\n           {}", files.json.display(), files.page.display()))?;
     screen.json(&report)
 }
@@ -130,8 +127,11 @@ impl Work<'_> {
             self.screen.note(format!("kept       {} cells of {}", results.len(), self.out.display()))?;
         }
         let Some(first) = missing.first() else { return Ok((results, Vec::new())) };
-        let (start, estimate) = (Instant::now(), self.comparison.estimate(first, PROBE_STEPS, &self.session)?);
-        let mut planned = self.plan(&missing, estimate, budget.map(|budget| budget.0))?;
+        let start = Instant::now();
+        let estimate =
+            self.comparison.estimate(first, PROBE_STEPS, &self.session).map_err(|error| self.stopped(error))?;
+        let mut planned =
+            self.plan(&missing, estimate, budget.map(|budget| budget.0.saturating_sub(start.elapsed())))?;
         let mut spent = Vec::new();
         let mut at = 0;
         while at < planned.fits.len() {
@@ -159,6 +159,9 @@ impl Work<'_> {
                     Planned::of(&planned.fits[at..], mean, budget.0.as_secs_f64() - start.elapsed().as_secs_f64());
                 planned.fits.truncate(at);
                 planned.fits.extend(again.fits);
+                for cell in &again.left_out {
+                    self.screen.note(format!("left out   {}: cells are slower than they looked", words(cell)))?;
+                }
                 planned.left_out.splice(..0, again.left_out);
             }
         }

@@ -8,7 +8,7 @@ use selfie_train::{RunConfig, RunDir, default_run_path, describe_device, environ
 
 use super::options::{self, Lengths, Shared, flags};
 use super::pools;
-use super::screen::Screen;
+use super::screen::{Screen, complain};
 use super::{Interrupt, figures, result_file, settings};
 
 /// Fine-tune a full ResNet: the patch network becomes its first three stages, all layers are trained on whole images
@@ -96,11 +96,17 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         if finetune.config().finetune.tune && begun.is_none() {
             let count = finetune.config().finetune.tune_lrs.len();
             screen.note(format!("choosing   the rate, of {count}, on a tenth of the labelled images"))?;
-            finetune.tune(Some(&file), &session, &mut |trial| {
-                // A line on the way; what cannot be said stops nothing.
-                let _ =
-                    screen.note(format!("rate       {}: {:.4} of {} images", trial.lr, trial.accuracy, trial.images));
-            })?;
+            finetune
+                .tune(Some(&file), &session, &mut |trial| {
+                    // A line on the way; what cannot be said stops nothing.
+                    let _ = screen
+                        .note(format!("rate       {}: {:.4} of {} images", trial.lr, trial.accuracy, trial.images));
+                })
+                .inspect_err(|error| {
+                    if error.exit_code() == 130 {
+                        complain(format!("trials that ended are kept; --resume {} goes on", out.display()));
+                    }
+                })?;
             run_dir.write_config(finetune.config())?;
         }
         finetune.train(&session)

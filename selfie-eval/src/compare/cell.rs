@@ -35,10 +35,14 @@ impl Cell {
     /// `cells/ARM-LABELS-seedN.KIND.json` below `folder`.
     pub(super) fn file(&self, folder: &Path, kind: &str) -> PathBuf {
         let labels = self.labels.replace('%', "pct").replace('/', "-per-");
-        let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let arm: String = self.arm.chars().map(plain).collect();
+        let arm = plain(&self.arm);
         folder.join("cells").join(format!("{arm}-{labels}-seed{}.{kind}.json", self.seed))
     }
+}
+
+/// A name as it stands in the name of a file.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
 impl CellResult {
@@ -47,10 +51,7 @@ impl CellResult {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write(&self, cell: &Cell, folder: &Path) -> Result<()> {
-        let path = cell.file(folder, "result");
-        let parent = folder.join("cells");
-        std::fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
-        files::write_json(&path, self)
+        files::write_json(&cell.file(folder, "result"), self)
     }
 
     /// What `path` keeps, if it was made with `settings`.

@@ -123,5 +123,6 @@ fn tables(markdown: &str) -> (String, String) {
     };
     let body = rows.iter().filter(|line| !line.starts_with("|---")).map(|line| format!("<tr>{}</tr>", cells(line)));
     let table = format!("<div class=\"scroll\"><table class=\"wide\">{}</table></div>\n", body.collect::<String>());
-    (words.join(" ").trim().to_owned(), table)
+    let words = words.into_iter().filter(|line| !line.starts_with("Left out")); // they have their own list
+    (words.collect::<Vec<_>>().join(" ").trim().to_owned(), table)
 }

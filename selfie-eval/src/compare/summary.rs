@@ -153,7 +153,7 @@ impl CompareReport {
         let rates: Vec<_> = self.lrs.iter().map(ToString::to_string).collect();
         let mut out = format!(
             "{}; {} steps of {}, rate {}, width {}, {} px; top-1 in per cent on the {} split of {} ({} images), mean ± \
-             deviation over the seeds; difference to scratch paired by seed, with its 95 % interval\n\n",
+             deviation over the seeds; difference to scratch paired by seed, with its 95 % interval (of fine-tuning: each arm is one pretraining)\n\n",
             self.protocol,
             self.steps,
             self.batch_size,
@@ -172,7 +172,11 @@ impl CompareReport {
         for fraction in &self.fractions {
             out += &fraction.row(pretrained().map(|arm| arm.arm.as_str()));
         }
-        out + "\n"
+        out += "\n";
+        for LeftOut { cell, reason } in &self.left_out {
+            out += &format!("\nLeft out: {} of the labels, seed {}, {}: {reason}", cell.labels, cell.seed, cell.arm);
+        }
+        if self.left_out.is_empty() { out } else { out + "\n" }
     }
 }
 

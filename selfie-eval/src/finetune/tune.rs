@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use selfie_train::Error as TrainError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,8 +25,8 @@ pub struct Trial {
     pub accuracy: f64,
     /// How many they are.
     pub images: usize,
-    /// Mean training loss at the end.
-    pub train_loss: f64,
+    /// Mean training loss at the end; none where it was not finite any more, which counts as nothing right.
+    pub train_loss: Option<f64>,
 }
 
 /// What a file of trials holds.
@@ -45,6 +46,7 @@ impl Finetune {
     pub fn tune(&mut self, file: Option<&Path>, session: &Session, said: &mut dyn FnMut(&Trial)) -> Result<()> {
         let mut settings = self.recipe()?;
         settings["finetune"]["lr"] = Value::Null; // what is chosen here
+        settings["images"] = serde_json::json!([self.config.data.source, self.data.train.len()]);
         let kept = file.and_then(files::read_json::<Kept>).filter(|kept| kept.settings == settings);
         let mut kept = kept.unwrap_or_else(|| Kept { settings, trials: Vec::new() });
         let data = self.data.held_out(HOLDOUT, self.config.run.seed)?;
@@ -56,16 +58,26 @@ impl Finetune {
             config.finetune.lr = lr;
             let mut finetune = Self::with_data(config, data.clone(), &self.origin, &self.device)?;
             let unsaved = Session { run_dir: None, ..session.clone() };
-            let trained = finetune.train(&unsaved)?;
-            let found = finetune.test()?;
-            let trial = Trial { lr, accuracy: found.top1, images: found.images, train_loss: trained.loss };
+            let trial = match finetune.train(&unsaved) {
+                Ok(trained) => {
+                    let found = finetune.test()?;
+                    let train_loss = trained.loss.is_finite().then_some(trained.loss);
+                    Trial { lr, accuracy: found.top1, images: found.images, train_loss }
+                }
+                // A rate that is too high is only a bad one.
+                Err(Error::Train(TrainError::NotFinite { .. })) => {
+                    Trial { lr, accuracy: 0.0, images: data.test.len(), train_loss: None }
+                }
+                Err(error) => return Err(error),
+            };
             said(&trial);
             kept.trials.push(trial);
             if let Some(file) = file {
                 files::write_json(file, &kept)?;
             }
         }
-        self.set_rate(best(&kept.trials).ok_or_else(|| Error::config("finetune.tune_lrs", "met no rate"))?);
+        let none = || Error::config("finetune.tune_lrs", "no rate kept the loss finite, expected smaller ones");
+        self.set_rate(best(&kept.trials).ok_or_else(none)?);
         self.trials = kept.trials;
         Ok(())
     }
@@ -79,7 +91,8 @@ impl Finetune {
 /// The rate of the best accuracy.
 fn best(trials: &[Trial]) -> Option<f64> {
     let better = |a: &&Trial, b: &&Trial| a.accuracy.total_cmp(&b.accuracy);
-    trials.iter().rev().max_by(better).map(|trial| trial.lr) // of equal ones `max_by` takes the last
+    let finite = trials.iter().filter(|trial| trial.train_loss.is_some());
+    finite.rev().max_by(better).map(|trial| trial.lr) // of equal ones `max_by` takes the last
 }
 
 #[cfg(test)]
@@ -88,8 +101,10 @@ mod tests {
 
     #[test]
     fn the_best_rate_is_the_first_of_equals() {
-        let trial = |lr, accuracy| Trial { lr, accuracy, images: 10, train_loss: 1.0 };
+        let trial = |lr, accuracy| Trial { lr, accuracy, images: 10, train_loss: Some(1.0) };
         assert_eq!(best(&[trial(0.01, 0.3), trial(0.03, 0.5), trial(0.1, 0.5)]), Some(0.03));
-        assert_eq!(best(&[]), None);
+        let diverged = Trial { train_loss: None, ..trial(0.3, 0.0) };
+        assert_eq!(best(&[diverged.clone(), trial(0.01, 0.0)]), Some(0.01));
+        assert_eq!((best(&[diverged]), best(&[])), (None, None));
     }
 }

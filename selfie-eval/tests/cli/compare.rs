@@ -12,6 +12,18 @@ fn pretrained() -> Place {
     place
 }
 
+/// Two photographs a class of the sample, in a folder of their own.
+fn copy_of_sample(place: &Place, split: &str) {
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../selfie-train/sample").join(split);
+    for class in std::fs::read_dir(sample).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let folder = place.path("other").join(split).join(class.file_name().unwrap());
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in std::fs::read_dir(&class).unwrap().map(|entry| entry.unwrap().path()).take(4) {
+            std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
 fn text(place: &Place, file: &str) -> String {
     std::fs::read_to_string(place.path(file)).unwrap()
 }
@@ -43,7 +55,14 @@ fn a_comparison_keeps_its_cells_goes_on_and_takes_further_seeds() {
     assert_eq!(top1(&text(&place, cell)), top1(&lost)); // the same seed, the same figure
     assert_eq!(text(&place, "versus/cells/run-2-per-class-seed0.result.json"), kept);
 
-    // Other settings are not mixed in.
+    // Other settings and other images are not mixed in.
+    std::fs::create_dir(place.path("other")).unwrap();
+    for split in ["train", "val"] {
+        copy_of_sample(&place, split);
+    }
+    let call = place.call(&format!("{SMALL} --data other"));
+    assert_eq!(call.status, Some(2));
+    assert!(call.stderr.contains("data.source met \"sample\", expected \"other\""), "{}", call.stderr);
     let call = place.call(&SMALL.replace("--steps 2", "--steps 3"));
     assert_eq!(call.status, Some(2));
     assert!(call.stderr.contains("finetune.steps met 2, expected 3"), "{}", call.stderr);
@@ -66,6 +85,8 @@ fn what_cannot_be_compared_is_told_before_any_training() {
     let cases = [
         ("--from run --seeds 0", "--seeds: met 0, expected at least 1"),
         ("--from run --from wide", "expected EncoderConfig { width: 8"),
+        ("--from run --from ./run/", "met ./run/ twice"),
+        ("--from run/encoder.safetensors --set finetune.head=attnpool --data sample", "has no attention pooling"),
         ("--from run --fractions 2/class,2/class", "different shares"),
         ("--from run --fractions 0%", "0%"),
         ("--from run --fractions 17/class", "has only 16 images"),
@@ -94,6 +115,16 @@ fn the_rate_is_chosen_on_held_out_labels_and_the_trials_are_kept() {
     assert_eq!((&found["lr"], &found["train_images"]), (&best.into(), &96.into()));
     assert!(found["protocol"].as_str().unwrap().contains("rate chosen on a tenth"));
     assert!(text(&place, "tuned/config.toml").contains(&format!("\nlr = {best}\n")));
+}
+
+#[test]
+fn a_comparison_chooses_each_rate_and_a_rate_that_diverges_is_only_a_bad_one() {
+    let place = pretrained();
+    let rates = "--set finetune.tune_lrs=[0.01,1e30]";
+    let found = json(&place, &format!("{SMALL} --tune {rates}").replace("2/class,4/class", "8/class"));
+    for cell in found["cells"].as_array().unwrap() {
+        assert_eq!((&cell["lr"], &cell["trials"][1]["train_loss"]), (&0.01.into(), &Value::Null));
+    }
 }
 
 #[test]
