@@ -69,6 +69,12 @@ fn ask(both: &BothSplits, classes: &[String], ks: &[usize]) -> Result<Vec<KnnRes
     }
     let bank = Neighbours::new(&train.values, train.labels.clone(), classes.len())?;
     let nearest = bank.nearest(&test.values, ks.iter().copied().max().unwrap_or(0))?;
+    let most = ks.iter().copied().max().unwrap_or(0);
+    if let Some(at) = nearest.iter().position(|near| near.len() < most) {
+        let (expected, got) =
+            (format!("{most} neighbours of finite features"), format!("{} of image {at}", nearest[at].len()));
+        return Err(Error::Shape { what: "nearest training images", expected, got });
+    }
     let result = |&k: &usize| {
         let predicted: Vec<_> = nearest.iter().map(|near| bank.vote(&near[..k])).collect();
         let accuracy = Accuracy::new(&predicted, &test.labels, classes)?;

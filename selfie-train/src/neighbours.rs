@@ -60,7 +60,8 @@ impl Neighbours {
         Ok(Self { lengths: lengths(&features)?, features, labels, classes })
     }
 
-    /// The `k` nearest rows (or all, of a smaller bank) of each row of `queries` (m, D), nearest first.
+    /// The `k` nearest rows (or all, of a smaller bank) of each row of `queries` (m, D), nearest first. Features that are not
+    /// finite are near to nothing.
     ///
     /// # Errors
     /// Where the queries have another width.
@@ -163,9 +164,6 @@ fn lengths(features: &Tensor) -> Result<Vec<f64>> {
     }
     let values = features.flatten_all()?.to_vec1::<f32>()?;
     let length = |row: &[f32]| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    if let Some(row) = values.par_chunks(dim).position_first(|row| row.iter().any(|x| !x.is_finite())) {
-        return Err(shape(format!("the features of row {row} are not finite, so that nothing is near them")));
-    }
     let or_one = |length: f64| if length > 0.0 { length } else { 1.0 };
     Ok(values.par_chunks(dim).map(|row| or_one(length(row))).collect())
 }
@@ -237,10 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_finite_is_near_to_nothing() {
+        let bank = Neighbours::new(&tensor(&[vec![f32::NAN, 1.0], vec![1.0, 1.0]]), vec![0, 1], 2).unwrap();
+        let found = bank.nearest(&tensor(&[vec![1.0, 0.0], vec![f32::INFINITY, 0.0]]), 2).unwrap();
+        assert_eq!((found[0].len(), found[0][0].index, found[1].len()), (1, 1, 0));
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let bank = tensor(&[vec![1.0, 0.0]]);
         assert!(Neighbours::new(&bank, vec![], 2).is_err() && Neighbours::new(&bank, vec![2], 2).is_err());
-        assert!(Neighbours::new(&tensor(&[vec![1.0, f32::NAN]]), vec![0], 1).is_err());
         assert!(Neighbours::new(&bank, vec![1], 2).unwrap().nearest(&tensor(&[vec![1.0]]), 1).is_err());
     }
 }
