@@ -131,10 +131,6 @@ impl Trunk {
                 return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
             }
         }
-        if self.frozen_stages == self.stages.len() {
-            let all_trained = Self { frozen_stages: 0, ..self.clone() };
-            return Ok(all_trained.forward(&x.detach(), Mode::Eval)?.detach());
-        }
         if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op()) {
             let stem = (&self.stem, norm, self.config.stem);
             return Ok(fused::forward(stem, &self.stages, self.frozen_stages, x, mode)?);
@@ -188,8 +184,10 @@ impl Trunk {
             }
         }
         if let Some(norm) = &self.final_norm {
-            x = norm.forward(&x, mode, true)?;
+            // It belongs to the last stage.
+            x = norm.forward(&x, of_stage(self.stages.len() - 1), true)?;
         }
-        Ok(ops::mean_pool(&x)?) // (B, D)
+        let embeddings = ops::mean_pool(&x)?; // (B, D)
+        Ok(if self.frozen_stages == self.stages.len() { embeddings.detach() } else { embeddings })
     }
 }

@@ -17,6 +17,10 @@ const TEMPERATURE: f64 = 0.07;
 /// Queries and bank rows of one product: 4 MB of cosines.
 const QUERIES: usize = 256;
 const BANK: usize = 4096;
+/// Rows that are looked at together.
+const LANES: usize = 16;
+/// More than the rounding of a cosine.
+const SLACK: f64 = 1e-9;
 
 /// A row of the bank, and its cosine with a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,9 +95,7 @@ impl Neighbours {
                 let dots = part.matmul(&self.features.narrow(0, first, rows)?.t()?)?; // (q, rows)
                 let dots = dots.flatten_all()?.to_vec1::<f32>()?;
                 let of_query = |((best, dots), query): ((&mut Best, &[f32]), &f64)| {
-                    for (index, (&dot, length)) in (first..).zip(dots.iter().zip(&self.lengths[first..])) {
-                        best.offer(f64::from(dot) / (query * length) + 0.0, index as u32); // -0 becomes 0, which it equals
-                    }
+                    best.offer_all(dots, &self.lengths[first..first + rows], *query, first as u32);
                 };
                 best.par_iter_mut().zip(dots.par_chunks(rows)).zip(&query_lengths[start..]).for_each(of_query);
             }
@@ -127,6 +129,22 @@ struct Best {
 impl Best {
     fn new(keep: usize) -> Self {
         Self { keep, found: Vec::with_capacity(2 * keep), floor: f64::NEG_INFINITY }
+    }
+
+    /// Rows from `first` on, by their dots with the query and their lengths.
+    fn offer_all(&mut self, dots: &[f32], lengths: &[f64], query: f64, first: u32) {
+        for (at, (dots, lengths)) in dots.chunks(LANES).zip(lengths.chunks(LANES)).enumerate() {
+            // Nearly all rows are far from the floor: a product, with room for its rounding, tells that at the price of no
+            // quotient.
+            let least = self.floor * query;
+            let near = |(&dot, length): (&f32, &f64)| f64::from(dot) >= least * length - SLACK * query * length;
+            if !dots.iter().zip(lengths).fold(false, |any, row| any | near(row)) {
+                continue;
+            }
+            for (index, (&dot, length)) in (first + (at * LANES) as u32..).zip(dots.iter().zip(lengths)) {
+                self.offer(f64::from(dot) / (query * length) + 0.0, index); // -0 becomes 0, which it equals
+            }
+        }
     }
 
     fn offer(&mut self, cosine: f64, index: u32) {

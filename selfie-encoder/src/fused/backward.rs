@@ -33,11 +33,13 @@ impl Network {
         drop(output);
         for units in self.blocks.iter().rev() {
             let Some(block) = blocks.pop() else { break }; // what is before is frozen
-            let before = match blocks.last() {
-                Some(previous) => Some(behind(&previous.units)),
-                None => stem.as_ref().filter(|_| self.kind == Stem::Small).map(|stem| vec![stem.behind()]),
+            let before = match (blocks.last(), &stem) {
+                (Some(previous), _) => Before::Norms(behind(&previous.units)),
+                (None, Some(stem)) if self.kind == Stem::Small => Before::Norms(vec![stem.behind()]),
+                (None, Some(_)) => Before::Pool,
+                (None, None) => Before::Frozen,
             };
-            flow = block_backward(units, block, images, flow, before.as_deref(), &mut gradients)?;
+            flow = block_backward(units, block, images, flow, &before, &mut gradients)?;
         }
         if let Some(stem) = &stem {
             gradients.push(self.stem_backward(x, images, stem, &winners, flow));
@@ -58,13 +60,23 @@ impl Network {
     }
 }
 
-/// One block, from G of its output to G of its input (masked and summed for the norms `before` it, if there are any).
+/// What a block's input comes from, and so what its gradient is made for.
+enum Before<'a> {
+    /// Norms, which need it masked and summed.
+    Norms(Vec<(&'a [f32], &'a Norm)>),
+    /// The stem's max-pool, which needs it as it is.
+    Pool,
+    /// What is not trained and needs none.
+    Frozen,
+}
+
+/// One block, from G of its output to G of its input, as what is `before` it needs that.
 fn block_backward(
     units: &[Unit],
     block: SavedBlock,
     images: usize,
     mut flow: Flow,
-    before: Option<&Behind>,
+    before: &Before,
     gradients: &mut Vec<Gradients>,
 ) -> Result<Flow> {
     let SavedBlock { input, units: mut saved } = block;
@@ -82,7 +94,7 @@ fn block_backward(
         let norms = [previous.behind()];
         let target = Destination { gradient: &mut gradient, accumulate: false, behind: Some(&norms) };
         let (made_here, passed) =
-            units[i].backward(&saved[i], images, previous.source(), (upstream, &sums[0]), target)?;
+            units[i].backward(&saved[i], images, previous.source(), (upstream, &sums[0]), Some(target))?;
         made.push(made_here);
         sums = passed;
         inner = Some(gradient);
@@ -90,15 +102,17 @@ fn block_backward(
     }
 
     // The block's input: the shortcut's part first, in place of G itself where the shortcut is the identity.
+    let wanted = !matches!(before, Before::Frozen);
     let mut projected = None;
     if let Some((unit, sums)) = projection {
-        let mut gradient = Buffer::new(input.len());
-        let target = Destination { gradient: &mut gradient, accumulate: false, behind: None };
+        let mut gradient = Buffer::new(if wanted { input.len() } else { 0 });
+        let target = wanted.then_some(Destination { gradient: &mut gradient, accumulate: false, behind: None });
         projected = Some(units[3].backward(&unit, images, Source::Plain(&input), (&g, &sums), target)?.0);
         g = gradient;
     }
     let upstream = inner.unwrap_or_default();
-    let target = Destination { gradient: &mut g, accumulate: true, behind: before };
+    let norms = if let Before::Norms(norms) = before { Some(norms.as_slice()) } else { None };
+    let target = wanted.then_some(Destination { gradient: &mut g, accumulate: true, behind: norms });
     let (made_here, passed) =
         units[0].backward(&saved[0], images, Source::Plain(&input), (&upstream, &sums[0]), target)?;
     made.push(made_here);
@@ -116,21 +130,24 @@ struct Destination<'a> {
 
 impl Unit {
     /// This unit's gradients, and the sums for the norms behind its input, from the masked gradient of its norm's
-    /// output and its sums.
+    /// output and its sums. Without a destination the input's gradient is not made.
     fn backward(
         &self,
         saved: &SavedUnit,
         images: usize,
         source: Source,
         (gradient, sums): (&[f32], &GradientSums),
-        destination: Destination,
+        destination: Option<Destination>,
     ) -> Result<(Gradients, Vec<GradientSums>)> {
         let line = InputGradient::new(&saved.norm, sums);
-        let weights = with_floats(&self.conv.weight, |w| pack_backward(&saved.geometry, w))?;
-        let Destination { gradient: target, accumulate, behind } = destination;
-        let target = Target { weights: &weights, gradient: target, accumulate, behind };
+        let pack = || with_floats(&self.conv.weight, |w| pack_backward(&saved.geometry, w));
+        let weights = destination.is_some().then(pack).transpose()?;
+        let target = destination.zip(weights.as_ref()).map(|(destination, weights)| {
+            let Destination { gradient, accumulate, behind } = destination;
+            Target { weights, gradient, accumulate, behind }
+        });
         let upstream = Upstream { gradient, norm: Some((&saved.z, &line)) };
-        let (dw, before) = conv::backward(&saved.geometry, images, source, upstream, Some(target));
+        let (dw, before) = conv::backward(&saved.geometry, images, source, upstream, target);
         let (gamma, beta) = sums.parameters(&saved.norm);
         Ok(([dw, gamma, beta], before))
     }
