@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 /// The temperature of the vote, Wu et al.'s.
 const TEMPERATURE: f64 = 0.07;
-/// Queries and bank rows of one product: 4 MB of cosines.
-const QUERIES: usize = 256;
+/// Queries and bank rows of one product: 16 MB of cosines. The bank is packed anew for each block of queries.
+const QUERIES: usize = 1024;
 const BANK: usize = 4096;
 /// Rows that are looked at together.
 const LANES: usize = 16;
