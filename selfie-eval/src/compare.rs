@@ -27,6 +27,7 @@ pub use paper::Published;
 pub use statistics::{Spread, paired};
 pub use summary::{ArmSummary, CompareReport, Difference, FractionSummary, LeftOut};
 
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::finetune::{Finetune, Session};
 use crate::labelled::Labelled;
@@ -40,8 +41,8 @@ pub struct Arm {
     pub name: String,
     /// Where its weights are from.
     pub origin: Origin,
-    /// Size and checksum of the weights file; none of scratch.
-    fingerprint: Option<(usize, u32)>,
+    /// What tells its weights from others; none of scratch.
+    checksum: Option<String>,
 }
 
 /// Arms, shares of labels and seeds, checked.
@@ -186,7 +187,7 @@ impl Comparison {
         let at = self.labels.iter().position(|labels| *labels == cell.labels);
         settings["data"]["source"] = self.config.data.source.as_str().into();
         settings["images"] = serde_json::json!(at.map(|at| self.images[at]));
-        settings["weights"] = serde_json::json!(self.arm(cell)?.fingerprint);
+        settings["weights"] = serde_json::json!(self.arm(cell)?.checksum);
         settings.sort_all_objects();
         Ok(settings)
     }
@@ -199,19 +200,18 @@ impl Comparison {
 
 /// Scratch and `runs`, each named by the last part of what `--from` named; a second one of the same name by all of it.
 fn arms(runs: Vec<Origin>) -> Result<Vec<Arm>> {
-    let mut arms = vec![Arm { name: SCRATCH.to_owned(), origin: Origin::scratch(), fingerprint: None }];
+    let mut arms = vec![Arm { name: SCRATCH.to_owned(), origin: Origin::scratch(), checksum: None }];
     let taken = |arms: &[Arm], name: &str| arms.iter().any(|arm| cell::plain(&arm.name) == cell::plain(name));
     for origin in runs {
         let path = Path::new(origin.given());
         let short = path.file_name().map_or_else(|| origin.given().to_owned(), |name| name.to_string_lossy().into());
         let name = if taken(&arms, &short) { origin.given().to_owned() } else { short };
-        let file = origin.checkpoint().unwrap_or_default();
-        let bytes = std::fs::read(file).map_err(Error::io(file))?;
-        let fingerprint = Some((bytes.len(), crc32fast::hash(&bytes)));
-        if taken(&arms, &name) || arms.iter().any(|arm| arm.fingerprint == fingerprint) {
+        let tensors = origin.weights().into_iter().flat_map(|from| from.encoder.iter().chain(from.attnpool.iter()));
+        let checksum = Some(checksum::of_tensors(tensors)?);
+        if taken(&arms, &name) || arms.iter().any(|arm| arm.checksum == checksum) {
             return Err(Error::config("--from", format!("met {} twice, expected different runs", origin.given())));
         }
-        arms.push(Arm { name, origin, fingerprint });
+        arms.push(Arm { name, origin, checksum });
     }
     Ok(arms)
 }

@@ -15,16 +15,16 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use selfie_encoder::Trunk;
 use selfie_patch::PatchGrid;
-use selfie_train::{RunConfig, StopFlag, channel_stats, normalise_of};
+use selfie_train::{RunConfig, StopFlag};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use formats::EmbedFormat;
 pub use images::EmbedSplit;
 
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::features::{FeatureKind, View, features_of};
-use crate::finetune::STATS_IMAGES;
 use crate::origin::Origin;
 use crate::transfer::{held_trunk, load_trunk};
 use formats::Finished;
@@ -81,20 +81,11 @@ impl Embed {
         let images = Images::open(&config.data, split)?;
         let encoder = held_trunk(&config.encoder, origin.weights());
         let (store, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
-        if let (true, Some(first)) = (config.data.mean.is_empty(), images.first()) {
-            (config.data.mean, config.data.std) =
-                channel_stats(&first.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
-        }
-        let view = View {
-            normalise: normalise_of(&config)?,
-            image_size: config.patch.image_size,
-            batch_size: config.run.micro_batch(),
-            workers: config.data.workers,
-        };
+        let view = View::of(&mut config, images.first())?;
         let mut of = json!({
             "from": origin.given(),
             "checkpoint": origin.checkpoint(),
-            "weights_crc32": checksum(&store.tensors())?,
+            "weights_crc32": checksum::of_tensors(store.tensors().iter().map(|(name, tensor)| (name.as_str(), tensor)))?,
             "data": config.data.source,
             "split": format!("{split:?}").to_lowercase(),
             "num_images": images.len(),
@@ -178,19 +169,6 @@ impl Embed {
     pub fn bad_images(&self) -> Vec<(String, String)> {
         self.images.bad.all()
     }
-}
-
-/// What tells these weights from others.
-fn checksum(tensors: &[(String, Tensor)]) -> Result<String> {
-    let mut hasher = crc32fast::Hasher::new();
-    for (name, tensor) in tensors {
-        hasher.update(name.as_bytes());
-        let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-        for values in values.chunks(1 << 10) {
-            hasher.update(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
-        }
-    }
-    Ok(format!("{:08x}", hasher.finalize()))
 }
 
 /// What tells these images from others, as far as their names do.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use candle_core::{Device, Tensor};
 use selfie_encoder::{Mode, Trunk};
 use selfie_patch::PatchGrid;
-use selfie_train::{Dataset, Loader, Normalise, Transform};
+use selfie_train::{Dataset, Loader, Normalise, RunConfig, Transform, channel_stats, normalise_of};
 
 use crate::error::{Error, Result};
 
@@ -67,7 +67,27 @@ pub struct View {
     pub workers: usize,
 }
 
+/// Images that mean and deviation are measured on, at most, where the origin does not tell them.
+const STATS_IMAGES: usize = 10_000;
+
 impl View {
+    /// As `config` has it; mean and deviation that it does not tell are measured on `images`, and put into it.
+    ///
+    /// # Errors
+    /// Where an image cannot be read, or the numbers do not fit the channels.
+    pub fn of(config: &mut RunConfig, images: &Dataset) -> Result<Self> {
+        if config.data.mean.is_empty() {
+            let images = images.clone().with_channels(config.encoder.in_channels);
+            (config.data.mean, config.data.std) = channel_stats(&images, STATS_IMAGES)?;
+        }
+        Ok(Self {
+            normalise: normalise_of(config)?,
+            image_size: config.patch.image_size,
+            batch_size: config.run.micro_batch(),
+            workers: config.data.workers,
+        })
+    }
+
     /// All of `images` once, in their order.
     ///
     /// # Errors

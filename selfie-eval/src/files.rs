@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 
 /// Writes `value` as JSON, and makes the folder that it lies in: to a temporary file beside it, which then takes its place.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device};
 use selfie_train::{
-    Classification, Head, Loader, LoaderConfig, Mode, Normalise, ParamStore, Plan, RunConfig, RunDir, RunLock,
-    StopFlag, TrainReport, TrainState, Trainer, Transform, channel_stats, normalise_of, write_tensors,
+    Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag,
+    TrainReport, TrainState, Trainer, Transform, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -30,15 +30,13 @@ use crate::labelled::Labelled;
 use crate::origin::Origin;
 use crate::transfer::{Transfer, bare};
 
-/// Images that mean and deviation are measured on, at most, where the origin does not tell them.
-pub(crate) const STATS_IMAGES: usize = 10_000;
-
 /// A network that is ready to be fine-tuned: data opened, weights carried over.
 pub struct Finetune {
     config: RunConfig,
     plan: Plan,
     data: Labelled,
-    normalise: Normalise,
+    /// How the test split is seen.
+    view: View,
     origin: Origin,
     transfer: Transfer,
     store: ParamStore,
@@ -84,17 +82,15 @@ impl Finetune {
         config.validate()?;
         let classes = data.classes().len();
         let (network, store, transfer) = network::build(&config, origin.weights(), classes, device)?;
-        if config.data.mean.is_empty() {
-            (config.data.mean, config.data.std) =
-                channel_stats(&data.all.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
-        }
+        let view = View::of(&mut config, &data.all)?;
         let mut plan = config.finetune_plan();
         plan.run.checkpoint_every = config.run.checkpoint_every;
+        let view = View { batch_size: plan.run.micro_batch(), ..view };
         let (smoothing, seed) = (config.finetune.label_smoothing, config.run.seed);
         Ok(Self {
             state: TrainState::fresh(&plan, &store)?,
             plan,
-            normalise: normalise_of(&config)?,
+            view,
             task: Classification::new(network, classes, smoothing, seed),
             origin: origin.clone(),
             device: device.clone(),
@@ -171,7 +167,7 @@ impl Finetune {
             false => Transform::eval(size),
         };
         let mut loader =
-            Loader::new(self.data.train.clone(), transform, self.normalise.clone(), batches, &self.device)?;
+            Loader::new(self.data.train.clone(), transform, self.view.normalise.clone(), batches, &self.device)?;
         let trainer = Trainer {
             task: &self.task,
             store: &self.store,
@@ -200,7 +196,7 @@ impl Finetune {
     /// Where an image cannot be read.
     pub fn test(&self) -> Result<Accuracy> {
         let (mut predicted, mut labels) = (Vec::new(), Vec::new());
-        let mut loader = self.view().batches(&self.data.test, &self.device)?;
+        let mut loader = self.view.batches(&self.data.test, &self.device)?;
         while let Some(batch) = loader.next()? {
             let logits = self.task.network().forward(&batch.images, Mode::Eval)?; // (B, classes)
             predicted.extend(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
@@ -240,15 +236,6 @@ impl Finetune {
 
     fn recipe(&self) -> Result<Value> {
         recipe(&self.config)
-    }
-
-    fn view(&self) -> View {
-        View {
-            normalise: self.normalise.clone(),
-            image_size: self.config.patch.image_size,
-            batch_size: self.plan.run.micro_batch(),
-            workers: self.config.data.workers,
-        }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use candle_core::Device;
 use selfie_encoder::Trunk;
-use selfie_train::{RunConfig, channel_stats, normalise_of};
+use selfie_train::RunConfig;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::features::{FeatureKind, Features, View, extract};
-use crate::finetune::STATS_IMAGES;
 use crate::labelled::Labelled;
 use crate::origin::Origin;
 use crate::transfer::{held_trunk, load_trunk};
@@ -67,16 +66,7 @@ impl Frozen {
         let data = Labelled::open(&config.data, &config.finetune.labels, config.run.seed)?;
         let encoder = held_trunk(&config.encoder, origin.weights());
         let (_, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
-        if config.data.mean.is_empty() {
-            (config.data.mean, config.data.std) =
-                channel_stats(&data.all.clone().with_channels(config.encoder.in_channels), STATS_IMAGES)?;
-        }
-        let view = View {
-            normalise: normalise_of(&config)?,
-            image_size: config.patch.image_size,
-            batch_size: config.run.micro_batch(),
-            workers: config.data.workers,
-        };
+        let view = View::of(&mut config, &data.all)?;
         Ok(Self { config, data, origin: origin.clone(), trunk, view, device: device.clone() })
     }
 

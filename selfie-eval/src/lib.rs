@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod bench;
+mod checksum;
 mod cholesky;
 mod compare;
 mod embed;
@@ -40,6 +41,7 @@ pub use embed::{Embed, EmbedFormat, EmbedReport, EmbedSplit};
 pub use error::{Error, Result};
 pub use export::{Export, ExportFormat, Exported, HubTarget, Uploaded};
 pub use features::{FeatureKind, Features, View, extract};
+pub use files::write_json;
 pub use finetune::{Finetune, FinetuneReport, Session, Trial};
 pub use frozen::{BothSplits, Frozen, FrozenContext};
 pub use inspect::{BadImage, Labels, Sizes, Stats, Verified, split_name, stats, verify};

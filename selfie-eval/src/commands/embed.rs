@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use selfie_eval::{Embed, EmbedFormat, EmbedReport, EmbedSplit, FeatureKind, Origin, Result};
+use selfie_eval::{Embed, EmbedFormat, EmbedReport, EmbedSplit, Result};
 
+use super::frozen::Network;
 use super::options::{Shared, flags};
 use super::screen::{Screen, complain};
 use super::{Interrupt, pools, settings};
@@ -18,30 +19,19 @@ const SHOWN: usize = 20;
 /// Features of images by the frozen network, in the order of the files, with names and labels where they are known
 ///
 /// --out FILE.safetensors holds a tensor a kind of features, labels, splits and names; FILE.npy one array, with a table
-/// FILE.tsv of name, split, label and class beside it; FILE.parquet a row an image. Images go through as a stream. After
+/// FILE.tsv of name, split, label and class beside it, and so one kind of features; FILE.parquet a row an image. Images go through as a stream. After
 /// Ctrl-C, or any other end, the same command goes on where it stopped, and ends in the same bytes. The features of a
 /// fine-tuned network come after its fourth stage.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the network comes from: a run, weights of torchvision or timm (safetensors or .pth), hf:OWNER/NAME, or
-    /// scratch
-    #[arg(long, value_name = "RUN|FILE|hf:NAME|scratch")]
-    from: String,
-    /// The run's checkpoint of that step [default: the latest]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
-    /// Only these features: image (the whole image) or patches (mean over its patches) [default: both; .npy holds one]
-    #[arg(long, value_name = "FEATURES")]
-    features: Option<String>,
+    #[command(flatten)]
+    network: Network,
     /// Which images: train, test or all
     #[arg(long, value_name = "SPLIT", default_value = "all")]
     split: String,
     /// Images at once [default: that of the settings]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     batch_size: Option<String>,
-    /// Settings where --from tells none: sample, quick, cifar10, imagenet32 or imagenet224
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
     #[command(flatten)]
     shared: Shared,
 }
@@ -56,17 +46,11 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         ));
     };
     let format = EmbedFormat::of(out)?;
-    let kinds = match options.features.as_deref() {
-        None => FeatureKind::ALL.to_vec(),
-        Some(word) => vec![word.parse()?],
-    };
+    let kinds = options.network.kinds()?;
     let split: EmbedSplit = options.split.parse()?;
     format.check(out, &kinds)?;
-    let origin = Origin::open(&options.from, options.checkpoint)?;
-    let base = origin.base(options.preset.as_deref(), shared.config.is_some(), shared.names_data())?;
-    let mut overrides = shared.overrides()?;
-    overrides.extend(flags(&[("--batch-size", "run.micro_batch_size", &options.batch_size)]));
-    let config = base.with_overrides(shared.config.as_deref(), &overrides)?;
+    let batch = flags(&[("--batch-size", "run.micro_batch_size", &options.batch_size)]);
+    let (origin, config) = options.network.resolve(shared, batch)?;
     pools::ensure(config.run.threads)?;
     let device = shared.device()?.select()?;
     let shown = settings::of(&config, &["data", "patch", "encoder"])?;

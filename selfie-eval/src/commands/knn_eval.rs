@@ -3,7 +3,7 @@
 use selfie_eval::{KnnReport, Result};
 
 use super::figures;
-use super::frozen::Asked;
+use super::frozen::Evaluation;
 
 /// kNN evaluation: the class that the nearest training images vote for, on the features of the frozen network
 ///
@@ -14,18 +14,11 @@ pub struct Options {
     #[arg(long, value_name = "K,K,...", value_delimiter = ',', default_values_t = [20, 200])]
     k: Vec<usize>,
     #[command(flatten)]
-    asked: Asked,
+    evaluation: Evaluation,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let asked = &options.asked;
-    let (frozen, screen) = (asked.prepare()?, asked.shared.screen());
-    let bar = screen.bar(frozen.data().train.len() + frozen.data().test.len(), "images");
-    let report = KnnReport::of(&frozen, &asked.kinds()?, &options.k, &mut |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    screen.result(words(&report))?;
-    asked.keep(&frozen, &report)?;
-    screen.json(&report)
+    options.evaluation.run(|frozen, kinds, progress| KnnReport::of(frozen, kinds, &options.k, progress), words)
 }
 
 fn words(report: &KnnReport) -> String {

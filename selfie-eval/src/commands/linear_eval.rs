@@ -3,7 +3,7 @@
 use selfie_eval::{LinearReport, Result, Tuning};
 
 use super::figures;
-use super::frozen::Asked;
+use super::frozen::Evaluation;
 
 /// Linear evaluation: logistic regression on the features of the frozen patch network
 ///
@@ -12,19 +12,13 @@ use super::frozen::Asked;
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
-    asked: Asked,
+    evaluation: Evaluation,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let asked = &options.asked;
-    let (frozen, screen) = (asked.prepare()?, asked.shared.screen());
-    let bar = screen.bar(frozen.data().train.len() + frozen.data().test.len(), "images");
-    let position = &mut |done| bar.set_position(done as u64);
-    let report = LinearReport::of(&frozen, &asked.kinds()?, &Tuning::default(), position)?;
-    bar.finish_and_clear();
-    screen.result(words(&report))?;
-    asked.keep(&frozen, &report)?;
-    screen.json(&report)
+    options
+        .evaluation
+        .run(|frozen, kinds, progress| LinearReport::of(frozen, kinds, &Tuning::default(), progress), words)
 }
 
 fn words(report: &LinearReport) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selfie_eval::{Error, Result};
+use selfie_eval::{Error, Result, write_json};
 use serde::Serialize;
 
 const NAME: &str = "result.json";
@@ -23,11 +23,7 @@ pub fn check_free(folder: Option<&Path>) -> Result<()> {
 
 /// Writes `result` into `folder`, which is made where it is not there: whole, or not at all.
 pub fn write(folder: &Path, result: &impl Serialize) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let path = folder.join(NAME);
-    let text = serde_json::to_string_pretty(result).map_err(|error| Error::io(&path)(error.into()))?;
-    let temporary = folder.join(format!("{NAME}.tmp"));
-    std::fs::write(&temporary, text + "\n").map_err(Error::io(&temporary))?;
-    std::fs::rename(&temporary, &path).map_err(Error::io(&path))?;
+    write_json(&path, result)?;
     Ok(path)
 }

@@ -16,7 +16,6 @@ const HEIGHT: f64 = 540.0;
 const MARGIN: [f64; 4] = [96.0, 36.0, 64.0, 64.0];
 /// Between the points of two arms at one share.
 const APART: f64 = 34.0;
-const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#008c69"];
 const STYLE: &str = "text{font:20px system-ui,sans-serif;fill:#22262e}.soft{fill:#606670}.grid{stroke:#e0e2e6}\
                      @media(prefers-color-scheme:dark){text{fill:#e8e6e1}.soft{fill:#a2a8b3}.grid{stroke:#31353d}}";
 
@@ -92,7 +91,7 @@ pub(super) fn svg(report: &CompareReport) -> String {
         );
     }
     for Mark { x, y, bar, arm } in &layout.marks {
-        let colour = COLOURS[arm % COLOURS.len()];
+        let colour = css(*arm);
         if let Some((from, to)) = bar {
             let _ = write!(
                 out,
@@ -103,17 +102,27 @@ pub(super) fn svg(report: &CompareReport) -> String {
         }
         let _ = write!(out, "<circle fill=\"{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7\"/>");
     }
-    for (at, (name, y)) in layout.arms.iter().zip([18, 44, 70, 96, 122]).enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
+    for (at, name) in layout.arms.iter().enumerate() {
+        let colour = css(at);
         let _ = write!(
             out,
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"end\">{} <tspan fill=\"{colour}\">●</tspan></text>",
             WIDTH - right,
-            y + 10,
+            28 + 26 * at,
             escape(name)
         );
     }
     out + "</svg>\n"
+}
+
+/// The colour of an arm.
+fn colour(arm: usize) -> [u8; 3] {
+    raster::LINES[arm % raster::LINES.len()]
+}
+
+fn css(arm: usize) -> String {
+    let [red, green, blue] = colour(arm);
+    format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
 /// The same in pixels, on white.
@@ -138,7 +147,7 @@ pub(super) fn pixels(report: &CompareReport) -> Result<Image8> {
         raster::text(&mut canvas, text, *x as usize, (HEIGHT - MARGIN[3]) as usize + 14, raster::SOFT, Align::Centre);
     }
     for Mark { x, y, bar, arm } in &layout.marks {
-        let colour = raster::LINES[arm % raster::LINES.len()];
+        let colour = colour(*arm);
         if let Some((from, to)) = bar {
             canvas.stroke(at(*x, *from), at(*x, *to), 1.5, colour);
             canvas.stroke(at(x - 8.0, *from), at(x + 8.0, *from), 1.5, colour);
@@ -147,7 +156,7 @@ pub(super) fn pixels(report: &CompareReport) -> Result<Image8> {
         canvas.stroke(at(*x, *y), at(*x, *y), 7.0, colour);
     }
     for (number, name) in layout.arms.iter().enumerate() {
-        let colour = raster::LINES[number % raster::LINES.len()];
+        let colour = colour(number);
         raster::text(&mut canvas, name, (WIDTH - right) as usize, 12 + 26 * number, colour, Align::Right);
     }
     Ok(canvas.finish().map_err(selfie_train::Error::from)?)

@@ -66,12 +66,12 @@ impl Images {
     }
 
     pub(crate) fn classes(&self) -> &[String] {
-        self.parts.first().map_or(&[], |(_, images)| images.classes())
+        self.first().classes()
     }
 
-    /// Those of the first split.
-    pub(crate) fn first(&self) -> Option<&Dataset> {
-        self.parts.first().map(|(_, images)| images)
+    /// Those of the first split; there always is one.
+    pub(crate) fn first(&self) -> &Dataset {
+        &self.parts[0].1
     }
 
     /// The splits from image `next` on, each with the number of its first image that is left.

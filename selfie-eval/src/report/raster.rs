@@ -15,8 +15,10 @@ const FONT: RasterHeight = RasterHeight::Size20;
 pub const INK: [u8; 3] = [34, 38, 46];
 pub const SOFT: [u8; 3] = [96, 102, 112];
 pub const GRID: [u8; 3] = [224, 226, 230];
-/// The page's colours of the first, second and third line.
-pub const LINES: [[u8; 3]; 3] = [[0, 114, 178], [213, 94, 0], [0, 140, 105]];
+/// The page's colours of the first, second and third line, and three more; all but the third are Okabe and Ito's, which most
+/// eyes tell apart.
+pub const LINES: [[u8; 3]; 6] =
+    [[0, 114, 178], [213, 94, 0], [0, 140, 105], [204, 121, 167], [86, 180, 233], [230, 159, 0]];
 
 /// The chart on white.
 ///
