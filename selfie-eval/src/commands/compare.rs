@@ -8,10 +8,10 @@ use selfie_eval::{
     Budget, Cell, CellResult, CompareReport, Comparison, Error, LeftOut, Origin, Planned, Published, Result, Session,
     write_comparison,
 };
-use selfie_train::{RunDir, default_run_path, environment};
+use selfie_train::{RunDir, RunLock, default_run_path, environment};
 
 use super::options::{self, Lengths, Shared, flags};
-use super::screen::Screen;
+use super::screen::{Screen, complain};
 use super::{Interrupt, pools, settings};
 
 /// Steps that the time of a cell is estimated from.
@@ -68,14 +68,17 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     screen.note(settings::of(comparison.config(), &["data", "patch", "encoder", "finetune"])?)?;
     screen.note(format!("device     {}", selfie_train::describe_device(&device)))?;
 
-    let work = Work {
-        comparison: &comparison,
-        out: &out,
-        screen,
-        session: Session { stop: interrupt.flag(), quiet: shared.quiet, run_dir: None },
-    };
-    let (results, left_out) = interrupt.while_training(|| work.train(budget))?;
+    let _lock = RunLock::of(&out)?;
+    let session = Session { stop: interrupt.flag(), quiet: shared.quiet, run_dir: None };
+    let work = Work { comparison: &comparison, out: &out, screen, session };
+    let (_, missing) = work.kept()?;
+    let ended = interrupt.while_training(|| work.train(&missing, budget));
+    // What was trained is told however it ended.
+    let (results, missing) = work.kept()?;
+    let reason = if ended.is_err() { "not trained yet" } else { "does not fit into --budget" };
+    let left_out = missing.into_iter().map(|cell| LeftOut { cell, reason }).collect();
     let Some(report) = CompareReport::of(&comparison, &results, left_out, environment, paper)? else {
+        ended?;
         let reason = "met a time that not one pair of cells fits into, expected more";
         return Err(Error::config("--budget", reason));
     };
@@ -87,6 +90,10 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         screen.result(paper.markdown())?;
     }
     screen.result(format!("wrote      {}\n           {}", files.json.display(), files.page.display()))?;
+    if ended.is_err() {
+        complain(format!("cells that ended are kept; the same command with --out {} goes on there", out.display()));
+    }
+    ended?;
     screen.json(&report)
 }
 
@@ -109,96 +116,76 @@ struct Work<'a> {
     session: Session<'a>,
 }
 
-type Results = Vec<(Cell, CellResult)>;
+/// A cell and what it came to.
+type Trained = (Cell, CellResult);
 
 impl Work<'_> {
-    /// Trains what is missing and fits into `budget`; returns what is there and what is not.
-    fn train(&self, budget: Option<Budget>) -> Result<(Results, Vec<LeftOut>)> {
-        let cells = self.comparison.cells();
-        let mut results = Vec::new();
-        let mut missing = Vec::new();
-        for cell in cells {
+    /// The cells that were trained already, and those that were not.
+    fn kept(&self) -> Result<(Vec<Trained>, Vec<Cell>)> {
+        let (mut kept, mut missing) = (Vec::new(), Vec::new());
+        for cell in self.comparison.cells() {
             match self.comparison.kept(&cell, self.out)? {
-                Some(kept) => results.push((cell, kept)),
+                Some(result) => kept.push((cell, result)),
                 None => missing.push(cell),
             }
         }
-        if !results.is_empty() {
-            self.screen.note(format!("kept       {} cells of {}", results.len(), self.out.display()))?;
-        }
-        let Some(first) = missing.first() else { return Ok((results, Vec::new())) };
-        let start = Instant::now();
-        let estimate =
-            self.comparison.estimate(first, PROBE_STEPS, &self.session).map_err(|error| self.stopped(error))?;
-        let mut planned =
-            self.plan(&missing, estimate, budget.map(|budget| budget.0.saturating_sub(start.elapsed())))?;
-        let mut spent = Vec::new();
-        let mut at = 0;
-        while at < planned.fits.len() {
-            let cell = planned.fits[at].clone();
-            let count = planned.fits.len();
-            self.screen.note(format!("cell {}/{count}  {}", at + 1, words(&cell)))?;
-            let found = self.comparison.train(&cell, self.out, &self.session).map_err(|error| self.stopped(error))?;
-            found.write(&cell, self.out)?;
-            spent.push(found.seconds);
-            let mean = spent.iter().sum::<f64>() / spent.len() as f64;
-            let left = Duration::from_secs_f64(mean * (count - at - 1) as f64);
-            self.screen.note(format!(
-                "           top-1 {:.4} in {}; {} cells to go, ETA {}",
-                found.report.accuracy.top1,
-                HumanDuration(Duration::from_secs_f64(found.seconds)),
-                count - at - 1,
-                HumanDuration(left)
-            ))?;
-            results.push((cell, found));
-            at += 1;
-            // Cells that turn out to be slower than they looked are left out, a whole group at a time.
-            let whole_group = planned.fits.get(at).is_none_or(|next| !same_group(next, &planned.fits[at - 1]));
-            if let (Some(budget), true) = (budget, whole_group) {
-                let again =
-                    Planned::of(&planned.fits[at..], mean, budget.0.as_secs_f64() - start.elapsed().as_secs_f64());
-                planned.fits.truncate(at);
-                planned.fits.extend(again.fits);
-                for cell in &again.left_out {
-                    self.screen.note(format!("left out   {}: cells are slower than they looked", words(cell)))?;
-                }
-                planned.left_out.splice(..0, again.left_out);
-            }
-        }
-        let order = self.comparison.cells();
-        results.sort_by_key(|(cell, _)| order.iter().position(|other| other == cell));
-        let left_out = planned.left_out.into_iter().map(|cell| LeftOut { cell, reason: "does not fit into --budget" });
-        Ok((results, left_out.collect()))
+        Ok((kept, missing))
     }
 
-    /// Which cells fit, and that in words.
-    fn plan(&self, missing: &[Cell], seconds: f64, budget: Option<Duration>) -> Result<Planned> {
-        let planned = match budget {
-            Some(budget) => Planned::of(missing, seconds, budget.as_secs_f64()),
-            None => Planned { fits: missing.to_vec(), left_out: Vec::new() },
-        };
-        let all = Duration::from_secs_f64(seconds * planned.fits.len() as f64);
+    /// Trains those of the `missing` cells that fit into `budget`, and keeps each as it ends.
+    fn train(&self, missing: &[Cell], budget: Option<Budget>) -> Result<()> {
+        let kept = self.comparison.cells().len() - missing.len();
+        if kept > 0 {
+            self.screen.note(format!("kept       {kept} cells of {}", self.out.display()))?;
+        }
+        let Some(first) = missing.first() else { return Ok(()) };
+        let start = Instant::now();
+        let left = || budget.map_or(f64::INFINITY, |budget| budget.0.as_secs_f64() - start.elapsed().as_secs_f64());
+        let mut seconds = self.comparison.estimate(first, PROBE_STEPS, &self.session)?;
+        let planned = self.plan(missing, seconds, left())?;
+        let (mut done, mut spent) = (0, 0.0);
+        for group in planned.fits.chunk_by(same_group) {
+            // Cells that turn out to be slower than they looked are left out, a whole group at a time.
+            if done > 0 && group.len() as f64 * seconds > left() {
+                let late = planned.fits[done..].iter();
+                return self.left_out(late, "cells are slower than they looked");
+            }
+            for cell in group {
+                self.screen.note(format!("cell {}/{}  {}", done + 1, planned.fits.len(), words(cell)))?;
+                let found = self.comparison.train(cell, self.out, &self.session)?;
+                found.write(cell, self.out)?;
+                (done, spent) = (done + 1, spent + found.seconds);
+                seconds = spent / done as f64;
+                let to_go = planned.fits.len() - done;
+                self.screen.note(format!(
+                    "           top-1 {:.4} in {}; {to_go} cells to go, ETA {}",
+                    found.report.accuracy.top1,
+                    time(found.seconds),
+                    time(seconds * to_go as f64)
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the `missing` cells fit into what is `left` of the time, and that in words.
+    fn plan(&self, missing: &[Cell], seconds: f64, left: f64) -> Result<Planned> {
+        let planned = Planned::of(missing, seconds, left);
         self.screen.note(format!(
             "plan       {} cells of about {} each ({PROBE_STEPS} steps measured): about {} in all",
             planned.fits.len(),
-            HumanDuration(Duration::from_secs_f64(seconds)),
-            HumanDuration(all)
+            time(seconds),
+            time(seconds * planned.fits.len() as f64)
         ))?;
-        for cell in &planned.left_out {
-            self.screen.note(format!("left out   {}: does not fit into --budget", words(cell)))?;
-        }
+        self.left_out(planned.left_out.iter(), "does not fit into --budget")?;
         Ok(planned)
     }
 
-    /// What is kept is said where a training was stopped.
-    fn stopped(&self, error: Error) -> Error {
-        if error.exit_code() == 130 {
-            super::screen::complain(format!(
-                "cells that ended are kept in {}; the same command with --out goes on there",
-                self.out.display()
-            ));
+    fn left_out<'a>(&self, cells: impl Iterator<Item = &'a Cell>, reason: &str) -> Result<()> {
+        for cell in cells {
+            self.screen.note(format!("left out   {}: {reason}", words(cell)))?;
         }
-        error
+        Ok(())
     }
 }
 
@@ -208,4 +195,8 @@ fn same_group(a: &Cell, b: &Cell) -> bool {
 
 fn words(cell: &Cell) -> String {
     format!("{} of the labels, seed {}, {}", cell.labels, cell.seed, cell.arm)
+}
+
+fn time(seconds: f64) -> HumanDuration {
+    HumanDuration(Duration::from_secs_f64(seconds))
 }

@@ -71,7 +71,10 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let device = shared.device()?.select()?;
     // A run that was stopped while its rate was chosen has no weights of its own yet.
     let begun = resumed.as_ref().filter(|(run, _)| run.latest_checkpoint().is_ok());
-    if resumed.is_some() && begun.is_none() {
+    if let (Some((run, _)), None) = (&resumed, begun) {
+        if let Some(step) = options.checkpoint {
+            run.read_checkpoint(Some(step))?; // which tells that there is none
+        }
         origin = origin.reopened()?;
     }
     let mut finetune = Finetune::prepare(config, &origin, &device)?;

@@ -39,7 +39,7 @@ pub struct CompareReport {
     pub left_out: Vec<LeftOut>,
     /// Hours that the trained cells took.
     pub hours: f64,
-    /// What they were trained with: device, threads, versions, command.
+    /// What the last call ran with: device, threads, versions, command. Cells that were kept may be of another.
     pub environment: Value,
     /// The paper's rows, where they were asked for.
     pub paper: Option<Published>,

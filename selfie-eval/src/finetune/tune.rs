@@ -44,6 +44,9 @@ impl Finetune {
     /// # Errors
     /// [`Error::Config`] where the labelled images are too few to hold any out; `Interrupted` after a request to stop.
     pub fn tune(&mut self, file: Option<&Path>, session: &Session, said: &mut dyn FnMut(&Trial)) -> Result<()> {
+        if let (None, Some(run)) = (&self.lock, session.run_dir) {
+            self.lock = Some(run.lock()?);
+        }
         let mut settings = self.recipe()?;
         settings["finetune"]["lr"] = Value::Null; // what is chosen here
         settings["images"] = serde_json::json!([self.config.data.source, self.data.train.len()]);

@@ -9,12 +9,17 @@ use crate::place::{Call, Place, TINY};
 
 /// Starts a training, sends it `signal` after its second line of metrics, and waits for its end.
 fn stopped(place: &Place, arguments: &str, run: &str, signal: &str) -> Call {
+    let metrics = place.path(run).join("metrics.jsonl");
+    stopped_when(place, arguments, signal, || lines(&metrics) >= 2)
+}
+
+/// Starts the program, sends it `signal` once `ready`, and waits for its end.
+fn stopped_when(place: &Place, arguments: &str, signal: &str, ready: impl Fn() -> bool) -> Call {
     let mut command = place.command(arguments);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let metrics = place.path(run).join("metrics.jsonl");
     let begun = Instant::now();
-    while lines(&metrics) < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no metrics");
+    while !ready() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not get so far");
         std::thread::sleep(Duration::from_millis(2));
     }
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
@@ -66,4 +71,39 @@ fn a_reader_that_goes_away_stops_no_training() {
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(place.path("run/encoder.safetensors").is_file());
+}
+
+#[test]
+fn a_stopped_comparison_tells_what_it_has_and_goes_on_with_the_rest() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));
+    let compare = "compare --from run --fractions 2/class --seeds 3 --steps 40 --batch-size 8 --out versus --quiet";
+    let first = place.path("versus/cells/scratch-2-per-class-seed0.result.json");
+    let call = stopped_when(&place, compare, "-INT", || first.exists());
+    assert_eq!(call.status, Some(130), "{}", call.stderr);
+    assert!(call.stdout.contains("| 2/class | 24 |") && call.stdout.contains("not trained yet"), "{}", call.stdout);
+    assert!(call.stderr.contains("goes on there"), "{}", call.stderr);
+    let kept = std::fs::read(&first).unwrap();
+    place.run(compare);
+    assert_eq!(std::fs::read(&first).unwrap(), kept);
+    assert_eq!(std::fs::read_dir(place.path("versus/cells")).unwrap().count(), 6);
+}
+
+#[test]
+fn a_stopped_choice_of_the_rate_keeps_its_trials() {
+    let place = Place::new();
+    let tune = "finetune --from scratch --preset quick --set encoder.width=8 --set encoder.depths=[1,1,1] --labels 8/class \
+                --steps 40 --batch-size 8 --tune --set finetune.tune_lrs=[0.01,0.02,0.03,0.04] --quiet --out tuned";
+    let trials = place.path("tuned/tuning.json");
+    let call = stopped_when(&place, tune, "-INT", || trials.exists());
+    assert_eq!(call.status, Some(130), "{}", call.stderr);
+    assert!(call.stderr.contains("trials that ended are kept; --resume tuned"), "{}", call.stderr);
+    let begun = std::fs::read_to_string(&trials).unwrap();
+    assert!(!begun.contains("\"lr\": 0.04"), "the signal came too late");
+    let call = place.call("finetune --resume tuned --checkpoint 3 --quiet");
+    assert!(call.stderr.contains("no checkpoint of step 3"), "{}", call.stderr);
+    place.run("finetune --resume tuned --quiet");
+    let trial = |text: &str| text.split("\"trials\": [").nth(1).unwrap().split('}').next().unwrap().to_owned();
+    assert_eq!(trial(&std::fs::read_to_string(&trials).unwrap()), trial(&begun)); // the first was not made again
+    assert!(place.path("tuned/result.json").is_file());
 }

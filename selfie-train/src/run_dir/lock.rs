@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The file that is locked.
+const NAME: &str = "run.lock";
+
 /// The right to write into a run directory; given back when dropped.
 #[derive(Debug)]
 pub struct RunLock {
@@ -19,13 +22,14 @@ pub struct RunLock {
     _file: File,
 }
 
-impl RunDir {
-    /// Takes the directory for this process.
+impl RunLock {
+    /// Takes `folder`, which is made where it is not there, for this process.
     ///
     /// # Errors
-    /// [`Error::RunDir`] where another process has it, by its number; [`Error::Io`] where the directory cannot be written.
-    pub fn lock(&self) -> Result<RunLock> {
-        let path = self.lock_path();
+    /// [`Error::RunDir`] where another process has it, by its number; [`Error::Io`] where it cannot be written.
+    pub fn of(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let path = folder.join(NAME);
         let mut file =
             OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
         for attempt in 1.. {
@@ -38,7 +42,7 @@ impl RunDir {
                         "process {} is training in it, expected one at a time (another --out, or wait for it)",
                         process.trim()
                     );
-                    return Err(Error::RunDir { path: self.path().to_path_buf(), reason });
+                    return Err(Error::RunDir { path: folder.to_path_buf(), reason });
                 }
                 Err(TryLockError::Error(error)) => {
                     // Some network file systems have no locks; training matters more.
@@ -49,18 +53,24 @@ impl RunDir {
         }
         let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         noted.map_err(Error::io(&path))?;
-        Ok(RunLock { _file: file })
+        Ok(Self { _file: file })
+    }
+}
+
+impl RunDir {
+    /// Takes the directory for this process.
+    ///
+    /// # Errors
+    /// As [`RunLock::of`].
+    pub fn lock(&self) -> Result<RunLock> {
+        RunLock::of(self.path())
     }
 
     /// Whether a process is training in the directory now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        let file = File::open(self.lock_path());
+        let file = File::open(self.path().join(NAME));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
-    }
-
-    fn lock_path(&self) -> std::path::PathBuf {
-        Path::new(self.path()).join("run.lock")
     }
 }
 

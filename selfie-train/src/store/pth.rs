@@ -6,7 +6,7 @@
 
 mod guard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
 
 use candle_core::pickle::{Object, Stack};
@@ -63,11 +63,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
     stack.read_loop(&mut program.as_slice()).map_err(|error| format!("its pickle cannot be read: {error}"))?;
     let root = stack.finalize().map_err(|error| format!("its pickle cannot be read: {error}"))?;
     let described = state_dict(&root)?;
+    let mut storages = Storages { archive, folder, read: HashMap::new(), left: bytes.len() };
     let mut tensors = BTreeMap::new();
     let mut budget = 2 * bytes.len(); // bytes of tensors: two views of one storage are two tensors
     for (name, tensor) in described {
         let wrong = |reason: String| format!("tensor {name}: {reason}");
-        let read = tensor.read(&mut archive, &folder, &mut budget).map_err(wrong)?;
+        let read = tensor.read(&mut storages, &mut budget).map_err(wrong)?;
         tensors.insert(bare(&name).to_owned(), read);
     }
     Ok(tensors)
@@ -106,6 +107,28 @@ fn member(archive: &mut Archive, name: &str, most: u64) -> Result<Vec<u8>, Strin
     let mut bytes = Vec::new();
     member.by_ref().take(most).read_to_end(&mut bytes).map_err(|error| format!("member {name}: {error}"))?;
     Ok(bytes)
+}
+
+/// The storages of an archive, each read once: many tensors may name the same one.
+struct Storages<'a> {
+    archive: Archive<'a>,
+    folder: String,
+    read: HashMap<String, Vec<u8>>,
+    /// Bytes that are not read yet, of those that the file has.
+    left: usize,
+}
+
+impl Storages<'_> {
+    /// The bytes of the storage `key`.
+    fn get(&mut self, key: &str) -> Result<&[u8], String> {
+        if !self.read.contains_key(key) {
+            let name = format!("{}data/{key}", self.folder);
+            let bytes = member(&mut self.archive, &name, self.left as u64)?;
+            self.left -= bytes.len();
+            self.read.insert(key.to_owned(), bytes);
+        }
+        Ok(&self.read[key])
+    }
 }
 
 /// The tensors of the dictionary, or of the one below a usual key.
@@ -181,8 +204,8 @@ impl Described {
         Some(Self { storage: key.clone(), dtype, length, offset, size: wholes(size)?, stride: wholes(stride)? })
     }
 
-    /// The tensor, from its storage in the archive; its bytes are taken from `budget`.
-    fn read(&self, archive: &mut Archive, folder: &str, budget: &mut usize) -> Result<Tensor, String> {
+    /// The tensor, from its storage; its bytes are taken from `budget`.
+    fn read(&self, storages: &mut Storages, budget: &mut usize) -> Result<Tensor, String> {
         let width = self.dtype.size_in_bytes();
         let count = self.size.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
         let bytes = count.and_then(|count| count.checked_mul(width));
@@ -196,12 +219,12 @@ impl Described {
                 "shape {size:?} with strides {stride:?} from {offset} on, but its storage has {length} numbers"
             ));
         }
-        let name = format!("{folder}data/{}", self.storage);
-        let storage = member(archive, &name, u64::MAX)?;
+        let storage = storages.get(&self.storage)?;
         if Some(storage.len()) != self.length.checked_mul(width) {
-            return Err(format!("member {name}: {} bytes, expected {} numbers of {width}", storage.len(), self.length));
+            let (key, bytes, length) = (&self.storage, storage.len(), self.length);
+            return Err(format!("storage {key}: {bytes} bytes, expected {length} numbers of {width}"));
         }
-        let values = self.gather(&storage, width);
+        let values = self.gather(storage, width);
         Tensor::from_raw_buffer(&values, self.dtype, &self.size, &Device::Cpu)
             .and_then(|tensor| tensor.to_dtype(DType::F32))
             .map_err(|error| error.to_string())
