@@ -1,8 +1,10 @@
 //! Convolution and batch norm as layers: the parameters, and one call of [`crate::ops`] each.
 
 use crate::ops::{self, Statistics};
+use crate::reduction::Reduction;
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder, init};
+use std::sync::Arc;
 
 /// Whether batch norm goes by this batch's statistics, and updates the running ones, or by the running ones.
 ///
@@ -54,6 +56,8 @@ pub(crate) struct BatchNorm {
     pub beta: Tensor,
     pub running_mean: Tensor,
     pub running_var: Tensor,
+    /// Puts the statistics of several processes together; none where this one's own count.
+    pub shared: Option<Arc<dyn Reduction>>,
 }
 
 impl BatchNorm {
@@ -64,13 +68,14 @@ impl BatchNorm {
             beta: vb.get_with_hints(channels, "bias", Init::Const(0.0))?,
             running_mean: vb.get_with_hints(channels, "running_mean", Init::Const(0.0))?,
             running_var: vb.get_with_hints(channels, "running_var", Init::Const(1.0))?,
+            shared: None,
         })
     }
 
     /// (B, H, W, C) -> same, then ReLU if asked for.
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode, relu: bool) -> Result<Tensor> {
         let statistics = match mode {
-            Mode::Train => Statistics::Batch,
+            Mode::Train => self.shared.as_ref().map_or(Statistics::Batch, Statistics::Shared),
             Mode::Eval => Statistics::Running(&self.running_mean, &self.running_var),
         };
         let (y, moments) = ops::batch_norm(x, (&self.gamma, &self.beta), statistics, relu)?;

@@ -7,6 +7,7 @@ mod fused;
 mod layers;
 mod ops;
 mod products;
+mod reduction;
 mod resnet;
 #[cfg(test)]
 mod tests;
@@ -18,5 +19,6 @@ pub use fused::backward;
 pub use layers::Mode;
 pub use ops::{Normalised, Statistics, batch_norm, conv2d, max_pool};
 pub use products::ProductSize;
+pub use reduction::Reduction;
 pub use resnet::ResNet;
 pub use trunk::Trunk;

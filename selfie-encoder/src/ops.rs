@@ -19,11 +19,15 @@ pub(crate) mod taps;
 pub(crate) mod tiles;
 mod vectors;
 
+#[cfg(test)]
+pub(crate) use composed::batch_norm as composed_batch_norm;
 pub(crate) use composed::{add_relu, mean_pool};
 pub(crate) use outer::outer;
 pub(crate) use product::{Packed, Rows, Run, product};
 
+use crate::reduction::Reduction;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +42,8 @@ pub(crate) fn on_cpu(x: &Tensor) -> bool {
 pub enum Statistics<'a> {
     /// Those of this batch.
     Batch,
+    /// Those of the batch that several processes share, of which `x` is one part.
+    Shared(&'a Arc<dyn Reduction>),
     /// Running mean and variance (C), without gradient.
     Running(&'a Tensor, &'a Tensor),
 }

@@ -1,8 +1,9 @@
 //! The whole ResNet that is fine-tuned: the trunk with its fourth stage, and a linear classifier.
 
-use crate::{Block, EncoderConfig, Error, Mode, Result, Trunk};
+use crate::{Block, EncoderConfig, Error, Mode, Reduction, Result, Trunk};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
+use std::sync::Arc;
 
 /// Images (B, C, H, W) to logits (B, classes).
 ///
@@ -62,6 +63,11 @@ impl ResNet {
     /// [`Error::Config`] for more stages than there are.
     pub fn with_frozen_stages(self, stages: usize) -> Result<Self> {
         Ok(Self { trunk: self.trunk.with_frozen_stages(stages)?, ..self })
+    }
+
+    /// The same network with norms over the batch that several processes share ([`Trunk::with_shared_norms`]).
+    pub fn with_shared_norms(self, reduction: Arc<dyn Reduction>) -> Self {
+        Self { trunk: self.trunk.with_shared_norms(reduction), ..self }
     }
 
     /// The trunk.

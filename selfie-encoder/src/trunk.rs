@@ -9,9 +9,11 @@ use crate::bottleneck::Bottleneck;
 use crate::config::{Block, EncoderConfig, Stem};
 use crate::fused;
 use crate::layers::{BatchNorm, Conv, Mode};
+use crate::reduction::Reduction;
 use crate::{Error, Result, ops};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
+use std::sync::Arc;
 
 /// Images or patches (B, C, H, W) to embeddings (B, D).
 ///
@@ -90,6 +92,19 @@ impl Trunk {
         }
         self.frozen_stages = stages;
         Ok(self)
+    }
+
+    /// The same trunk whose norms go by the statistics of the batch that several processes share, in training.
+    pub fn with_shared_norms(mut self, reduction: Arc<dyn Reduction>) -> Self {
+        let blocks = self.stages.iter_mut().flatten();
+        let inner = blocks.flat_map(|block| {
+            let of_shortcut = block.downsample.as_mut().and_then(|(_, norm)| norm.as_mut());
+            block.norms.iter_mut().chain(of_shortcut)
+        });
+        for norm in self.stem_norm.iter_mut().chain(inner).chain(&mut self.final_norm) {
+            norm.shared = Some(Arc::clone(&reduction));
+        }
+        self
     }
 
     /// The configuration that it was made from.

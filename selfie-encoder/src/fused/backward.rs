@@ -42,21 +42,28 @@ impl Network {
             flow = block_backward(units, block, images, flow, &before, &mut gradients)?;
         }
         if let Some(stem) = &stem {
-            gradients.push(self.stem_backward(x, images, stem, &winners, flow));
+            gradients.push(self.stem_backward(x, images, stem, &winners, flow)?);
         }
         gradients.reverse();
         Ok(gradients.into_iter().flatten().collect())
     }
 
     /// The stem's gradients, from G of its output.
-    fn stem_backward(&self, x: &[f32], images: usize, stem: &SavedUnit, winners: &[u8], mut flow: Flow) -> Gradients {
+    fn stem_backward(
+        &self,
+        x: &[f32],
+        images: usize,
+        stem: &SavedUnit,
+        winners: &[u8],
+        mut flow: Flow,
+    ) -> Result<Gradients> {
         if self.kind == Stem::ImageNet {
             flow = max_pool_backward(&flow.gradient, winners, images, stem);
         }
-        let line = InputGradient::new(&stem.norm, &flow.sums[0]);
+        let line = self.stem.input_gradient(stem, &flow.sums[0])?;
         let dw = stem::backward(&stem.geometry, images, x, &stem.z, &flow.gradient, &line);
         let (gamma, beta) = flow.sums[0].parameters(&stem.norm);
-        [dw, gamma, beta]
+        Ok([dw, gamma, beta])
     }
 }
 
@@ -129,6 +136,17 @@ struct Destination<'a> {
 }
 
 impl Unit {
+    /// What makes the gradient of the norm's input, from the sums over one's own rows.
+    fn input_gradient(&self, saved: &SavedUnit, sums: &GradientSums) -> Result<InputGradient> {
+        match &self.norm.shared {
+            // Running statistics have no gradient, so nothing is asked of the others.
+            Some(reduction) if saved.norm.count.is_some() => {
+                Ok(InputGradient::new(&saved.norm, &sums.over(reduction.as_ref())?))
+            }
+            _ => Ok(InputGradient::new(&saved.norm, sums)),
+        }
+    }
+
     /// This unit's gradients, and the sums for the norms behind its input, from the masked gradient of its norm's
     /// output and its sums. Without a destination the input's gradient is not made.
     fn backward(
@@ -139,7 +157,7 @@ impl Unit {
         (gradient, sums): (&[f32], &GradientSums),
         destination: Option<Destination>,
     ) -> Result<(Gradients, Vec<GradientSums>)> {
-        let line = InputGradient::new(&saved.norm, sums);
+        let line = self.input_gradient(saved, sums)?;
         let pack = || with_floats(&self.conv.weight, |w| pack_backward(&saved.geometry, w));
         let weights = destination.is_some().then(pack).transpose()?;
         let target = destination.zip(weights.as_ref()).map(|(destination, weights)| {

@@ -66,6 +66,8 @@ impl Unit {
             let (mean, variance) = (self.norm.running_mean.to_vec1()?, self.norm.running_var.to_vec1::<f32>()?);
             return Ok(Norm::new(mean, &variance, &gamma, &beta, None));
         }
+        let over_all = self.norm.shared.as_ref().map(|reduction| moments.over(reduction.as_ref())).transpose()?;
+        let moments = over_all.as_ref().unwrap_or(moments);
         let (mean, unbiased) = moments.finish(1);
         let n = mean.len();
         let tensor = |v| Tensor::from_vec(v, n, &Device::Cpu);

@@ -2,6 +2,7 @@
 //! im2col + product, batch norm and pooling from sums and maxima. Every op used here has a correct gradient.
 
 use super::{Normalised, Statistics, norm::EPSILON};
+use crate::reduction::sum_tracked;
 use candle_core::{Result, Tensor};
 
 /// The windows of a padded x (B, H, W, C), tap by tap: each (B, H', W', C).
@@ -33,7 +34,7 @@ pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> R
     columns.reshape((b * oh * ow, k * k * c))?.matmul(&w)?.reshape((b, oh, ow, o))
 }
 
-pub(super) fn batch_norm(
+pub(crate) fn batch_norm(
     x: &Tensor,
     (gamma, beta): (&Tensor, &Tensor),
     statistics: Statistics,
@@ -50,6 +51,17 @@ pub(super) fn batch_norm(
             let unbiased = (&variance * (rows as f64 / (rows.max(2) - 1) as f64))?;
             let moments = (mean.flatten_all()?.detach(), unbiased.flatten_all()?.detach());
             (centred, variance, Some(moments))
+        }
+        Statistics::Shared(reduction) => {
+            let count = Tensor::full(rows as f32, 1, x.device())?.to_dtype(x.dtype())?;
+            let sums = sum_tracked(reduction, &Tensor::cat(&[x2.sum(0)?, count], 0)?)?; // (C + 1)
+            let count = sums.narrow(0, c, 1)?.detach();
+            let mean = sums.narrow(0, 0, c)?.broadcast_div(&count)?.reshape((1, c))?;
+            let centred = x2.broadcast_sub(&mean)?;
+            let squares = sum_tracked(reduction, &centred.sqr()?.sum(0)?)?; // (C)
+            let unbiased = squares.detach().broadcast_div(&(&count - 1.0)?.maximum(1.0)?)?;
+            let moments = (mean.flatten_all()?.detach(), unbiased);
+            (centred, squares.broadcast_div(&count)?.reshape((1, c))?, Some(moments))
         }
         Statistics::Running(mean, variance) => (x2.broadcast_sub(mean)?, variance.reshape((1, c))?, None),
     };

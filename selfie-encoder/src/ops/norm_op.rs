@@ -3,6 +3,7 @@
 use super::norm::{GradientSums, InputGradient, Moments, Norm};
 use super::tiles::{Tile, Tiling};
 use super::{Normalised, Statistics, floats, with_floats};
+use crate::reduction::Reduction;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ type Left = Arc<Mutex<Option<(Norm, Option<Moments>)>>>;
 
 struct BatchNorm {
     running: Option<(Vec<f32>, Vec<f32>)>,
+    shared: Option<Arc<dyn Reduction>>,
     relu: bool,
     left: Left,
 }
@@ -21,13 +23,14 @@ pub(super) fn batch_norm(
     statistics: Statistics,
     relu: bool,
 ) -> Result<Normalised> {
-    let running = match statistics {
-        Statistics::Batch => None,
-        Statistics::Running(mean, variance) => Some((mean.to_vec1()?, variance.to_vec1()?)),
+    let (running, shared) = match statistics {
+        Statistics::Batch => (None, None),
+        Statistics::Shared(reduction) => (None, Some(Arc::clone(reduction))),
+        Statistics::Running(mean, variance) => (Some((mean.to_vec1()?, variance.to_vec1()?)), None),
     };
     let left = Left::default();
     let packed = Tensor::stack(&[gamma, beta], 0)?; // (2, C)
-    let y = x.contiguous()?.apply_op2(&packed, BatchNorm { running, relu, left: left.clone() })?;
+    let y = x.contiguous()?.apply_op2(&packed, BatchNorm { running, shared, relu, left: left.clone() })?;
     let moments = match &*left.lock().unwrap_or_else(PoisonError::into_inner) {
         Some((_, Some(moments))) => {
             let (mean, variance) = moments.finish(1);
@@ -64,8 +67,11 @@ impl CustomOp2 for BatchNorm {
                 let (parts, _) = tiling.run(&mut y, part, || (), |(), tile, _| Moments::of(&x[at(tile)], channels));
                 let mut moments = Moments::empty(channels);
                 parts.iter().for_each(|m| moments.merge(m));
+                if let Some(reduction) = &self.shared {
+                    moments = moments.over(reduction.as_ref())?;
+                }
                 let (mean, variance) = moments.finish(0);
-                (Norm::new(mean, &variance, gamma, beta, Some(rows)), Some(moments))
+                (Norm::new(mean, &variance, gamma, beta, Some(moments.count)), Some(moments))
             }
         };
         tiling.run(&mut y, part, || (), |(), tile, y| norm.apply(&x[at(tile)], y, self.relu));
@@ -96,11 +102,12 @@ impl CustomOp2 for BatchNorm {
                 );
                 let mut sums = GradientSums::empty(channels);
                 parts.iter().for_each(|s| sums.merge(s));
-                let line = InputGradient::new(norm, &sums);
+                let all = self.shared.as_ref().map_or(Ok(sums.clone()), |reduction| sums.over(reduction.as_ref()))?;
+                let line = InputGradient::new(norm, &all);
                 tiling.run(&mut dx, part, || (), |(), tile, dx| line.apply(&g[at(tile)], &x[at(tile)], dx));
-                sums
+                Ok::<_, candle_core::Error>(sums)
             })
-        })??;
+        })???;
         let (gamma, beta) = sums.parameters(norm);
         let dp = Tensor::from_vec([gamma, beta].concat(), p.shape(), p.device())?;
         Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), Some(dp)))
