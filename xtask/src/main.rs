@@ -8,6 +8,7 @@
 
 mod ci;
 mod consumer;
+mod cuda;
 mod driver;
 mod golden;
 mod msrv;
@@ -104,7 +105,7 @@ fn help() -> String {
     }
     page.push_str(
         "\nRead here and by the program alike:\n  \
-         --device auto|cpu|cuda[:N]|metal   cuda and metal build with their feature; cuda needs NVIDIA's driver\n  \
+         --device auto|cpu|cuda[:N]|metal   cuda and metal build with their feature; cuda needs NVIDIA's driver and toolkit\n  \
          --threads N                        size of the compute pool\n",
     );
     page

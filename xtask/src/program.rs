@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{BadUsage, cargo, driver, project_root};
+use crate::{BadUsage, cargo, cuda, project_root};
 
 /// Name and one line of help, in the order of `cargo xtask --help`.
 #[rustfmt::skip] // a row a line
@@ -80,11 +80,10 @@ fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
 /// The cargo feature that a device needs, refused here where it cannot run. What is no device is left to the program.
 fn feature(device: Option<&str>) -> Result<Option<&'static str>, BadUsage> {
     match device.map(|device| device.split(':').next().unwrap_or_default()) {
-        Some("cuda") if driver::find().is_none() => Err(BadUsage(format!(
-            "--device cuda: no {} found: install NVIDIA's driver (and its CUDA toolkit, to build), or take --device cpu",
-            driver::LIBRARY
-        ))),
-        Some("cuda") => Ok(Some("cuda")),
+        Some("cuda") => match cuda::problem(&cuda::facts()) {
+            Some(problem) => Err(BadUsage(format!("--device cuda: {problem}"))),
+            None => Ok(Some("cuda")),
+        },
         Some("metal") if !cfg!(target_os = "macos") => {
             Err(BadUsage("--device metal: needs macOS: take --device cpu or --device cuda".to_owned()))
         }
@@ -110,6 +109,9 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     command.args(["build", "--release", "--package", "selfie-eval", "--bin", "selfie"]);
     command.arg("--manifest-path").arg(project_root().join("Cargo.toml"));
     command.args(feature.map(|name| format!("--features={name}")));
+    if feature == Some("cuda") {
+        command.envs(cuda::path_with_nvcc().map(|path| ("PATH", path)));
+    }
     if std::io::stderr().is_terminal() {
         command.arg("--color=always");
     }
@@ -177,8 +179,9 @@ mod tests {
     fn only_the_processor_needs_no_feature() {
         assert_eq!(feature(None).unwrap(), None);
         assert_eq!(feature(Some("cpu")).unwrap(), None);
-        if driver::find().is_none() {
-            assert!(feature(Some("cuda:0")).unwrap_err().0.contains("install"));
+        match cuda::problem(&cuda::facts()) {
+            Some(problem) => assert!(feature(Some("cuda:0")).unwrap_err().0.contains(&problem)),
+            None => assert_eq!(feature(Some("cuda:0")).unwrap(), Some("cuda")),
         }
     }
 
