@@ -53,8 +53,12 @@ fn main() -> Outcome<()> {
     for step in 1..=STEPS {
         let batch: Vec<_> = (0..BATCH).map(|_| patches[rng.random_range(0..patches.len())].clone()).collect();
         let puzzle = Puzzle::draw(&Tensor::stack(&batch, 0)?, rng)?;
-        let pooled =
-            pool.forward(&puzzle.context, &puzzle.visible, &puzzle.masked, Mode::Train { seed: step as u64 })?;
+        let pooled = pool.forward(
+            &puzzle.context,
+            &puzzle.visible,
+            &puzzle.masked,
+            Mode::Train { seed: step as u64, first_image: 0 },
+        )?;
         let (loss, accuracy) = puzzle.judge(&pooled)?;
         adam.backward_step(&loss)?;
         accuracies.push(accuracy);

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut forward, mut both) = (f64::INFINITY, f64::INFINITY);
     for seed in 0..passes as u64 {
         let start = Instant::now();
-        let out = pool.forward(&context, &context_index, &target_index, Mode::Train { seed })?;
+        let out = pool.forward(&context, &context_index, &target_index, Mode::Train { seed, first_image: 0 })?;
         let loss = out.queries.sqr()?.mean_all()?;
         forward = forward.min(start.elapsed().as_secs_f64() * 1e3);
         let grads = loss.backward()?;

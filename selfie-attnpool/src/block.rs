@@ -69,15 +69,25 @@ impl Block {
 
     /// The first `queries` tokens after this block: x (B, T, D) -> (B, queries, D).
     pub(crate) fn forward(&self, x: &Tensor, queries: usize, mode: Mode, path: Path) -> Result<Tensor> {
-        let drop = |site| Dropout::new(self.dropout, mode, self.layer, site);
-        let attended = path.attention(x, self.in_proj.pair(), self.heads, queries, drop(Site::Attention))?;
+        let drop = |site, rows| Dropout::new(self.dropout, mode, self.layer, site, rows);
+        let rows = self.heads * x.dim(1)?; // of an image's attention weights
+        let attended = path.attention(x, self.in_proj.pair(), self.heads, queries, drop(Site::Attention, rows))?;
         let attended = path.project(&attended, &self.out_proj.weight)?; // (B, queries, D)
         let x = x.narrow(1, 0, queries)?; // (B, queries, D)
-        let x =
-            path.residual_norm(&x, &attended, &vectors(&self.out_proj, &self.norm1)?, drop(Site::AttentionOutput))?;
-        let hidden = path.linear_gelu(&x, self.linear1.pair(), drop(Site::Hidden))?; // (B, queries, F)
+        let x = path.residual_norm(
+            &x,
+            &attended,
+            &vectors(&self.out_proj, &self.norm1)?,
+            drop(Site::AttentionOutput, queries),
+        )?;
+        let hidden = path.linear_gelu(&x, self.linear1.pair(), drop(Site::Hidden, queries))?; // (B, queries, F)
         let fed = path.project(&hidden, &self.linear2.weight)?; // (B, queries, D)
-        Ok(path.residual_norm(&x, &fed, &vectors(&self.linear2, &self.norm2)?, drop(Site::FeedForwardOutput))?)
+        Ok(path.residual_norm(
+            &x,
+            &fed,
+            &vectors(&self.linear2, &self.norm2)?,
+            drop(Site::FeedForwardOutput, queries),
+        )?)
     }
 
     /// How much the first token attends to each token of x (B, T, D): (B, h, T), without dropout.

@@ -9,10 +9,13 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 /// Whether a forward pass trains or evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Dropout is on. The masks are a function of the seed alone: derive a fresh one for every step and micro-batch.
+    /// Dropout is on. The masks of an image are a function of the seed and its number, so they do not depend on how a batch
+    /// is cut: derive a fresh seed for every step, or count images over all steps.
     Train {
         /// The seed of all dropout masks of this pass.
         seed: u64,
+        /// The number of the first image; the others follow.
+        first_image: u64,
     },
     /// Dropout is off.
     Eval,
@@ -39,17 +42,21 @@ pub(crate) struct Dropout {
     /// 1 / (1 - rate).
     scale: f32,
     key: u64,
+    /// Rows of the images before the first one.
+    first_row: u64,
 }
 
 impl Dropout {
-    pub(crate) fn new(rate: f64, mode: Mode, layer: usize, site: Site) -> Self {
+    /// Of a site where each image has `rows_per_image` rows.
+    pub(crate) fn new(rate: f64, mode: Mode, layer: usize, site: Site, rows_per_image: usize) -> Self {
         match mode {
-            Mode::Train { seed } if rate > 0.0 => Self {
+            Mode::Train { seed, first_image } if rate > 0.0 => Self {
                 threshold: (rate * 2f64.powi(32)) as u32,
                 scale: (1.0 / (1.0 - rate)) as f32,
                 key: splitmix(splitmix(seed) ^ (4 * layer as u64 + site as u64)),
+                first_row: first_image.wrapping_mul(rows_per_image as u64),
             },
-            _ => Self { threshold: 0, scale: 1.0, key: 0 },
+            _ => Self { threshold: 0, scale: 1.0, key: 0, first_row: 0 },
         }
     }
 
@@ -58,13 +65,13 @@ impl Dropout {
         self.threshold == 0
     }
 
-    /// Writes the factors of one row, each 0 or 1 / (1 - rate).
+    /// Writes the factors of one row, counted from the first image's first, each 0 or 1 / (1 - rate).
     #[inline(always)]
     pub(crate) fn factors(&self, row: usize, out: &mut [f32]) {
         if self.is_identity() {
             return out.fill(1.0);
         }
-        let key = splitmix(self.key.wrapping_add(row as u64));
+        let key = splitmix(self.key.wrapping_add(self.first_row).wrapping_add(row as u64));
         // Blocks of a known length vectorise also where a row is short.
         let (blocks, rest) = out.as_chunks_mut::<8>();
         let mut column = 0u32;
@@ -121,7 +128,7 @@ mod tests {
     use super::*;
 
     fn masks(seed: u64, site: Site, rows: usize, columns: usize) -> Vec<f32> {
-        let dropout = Dropout::new(0.1, Mode::Train { seed }, 0, site);
+        let dropout = Dropout::new(0.1, Mode::Train { seed, first_image: 0 }, 0, site, 1);
         let mut out = vec![0.0; rows * columns];
         out.chunks_mut(columns).enumerate().for_each(|(row, out)| dropout.factors(row, out));
         out
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn eval_mode_and_rate_zero_drop_nothing() {
-        assert!(Dropout::new(0.1, Mode::Eval, 0, Site::Hidden).is_identity());
-        assert!(Dropout::new(0.0, Mode::Train { seed: 1 }, 0, Site::Hidden).is_identity());
+        assert!(Dropout::new(0.1, Mode::Eval, 0, Site::Hidden, 1).is_identity());
+        assert!(Dropout::new(0.0, Mode::Train { seed: 1, first_image: 0 }, 0, Site::Hidden, 1).is_identity());
     }
 }

@@ -57,7 +57,7 @@ fn agrees_with_pytorch(file: &str, grid: (usize, usize), positions: Positions) -
 
     let context = Var::from_tensor(&golden["in.context"])?;
     let (context_index, target_index) = (&golden["in.context_index"], &golden["in.target_index"]);
-    let mode = Mode::Train { seed: 0 };
+    let mode = Mode::Train { seed: 0, first_image: 0 };
     let (out, attention) = pool.forward_with_attention(&context, context_index, target_index, mode).unwrap();
     for (name, got) in [("u", &out.u), ("queries", &out.queries), ("attention", &attention)] {
         let deviation = deviation(got, &golden[&format!("out.{name}")])?;

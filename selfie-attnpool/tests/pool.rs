@@ -51,7 +51,7 @@ fn difference(a: &Tensor, b: &Tensor) -> Result<f32> {
 fn every_parameter_gets_a_gradient_that_is_not_zero() -> Result<()> {
     for (config, positions) in [(AttnPoolConfig::cifar10(), 1), (AttnPoolConfig::imagenet224(), 2)] {
         let (pool, vars) = pool(&config)?;
-        let queries = forward(&pool, &inputs()?, Mode::Train { seed: 1 }).queries;
+        let queries = forward(&pool, &inputs()?, Mode::Train { seed: 1, first_image: 0 }).queries;
         let grads = queries.powf(3.0)?.sum_all()?.backward()?;
         let vars = vars.data().lock().unwrap();
         assert_eq!(vars.len(), 1 + positions + 3 * 12);
@@ -70,9 +70,21 @@ fn eval_mode_is_deterministic_and_training_is_a_function_of_the_seed() -> Result
     let inputs = inputs()?;
     let run = |mode| values(&forward(&pool, &inputs, mode).queries);
     assert_eq!(run(Mode::Eval)?, run(Mode::Eval)?);
-    assert_eq!(run(Mode::Train { seed: 7 })?, run(Mode::Train { seed: 7 })?);
-    assert_ne!(run(Mode::Train { seed: 7 })?, run(Mode::Train { seed: 8 })?);
-    assert_ne!(run(Mode::Train { seed: 7 })?, run(Mode::Eval)?);
+    assert_eq!(run(Mode::Train { seed: 7, first_image: 0 })?, run(Mode::Train { seed: 7, first_image: 0 })?);
+    assert_ne!(run(Mode::Train { seed: 7, first_image: 0 })?, run(Mode::Train { seed: 8, first_image: 0 })?);
+    assert_ne!(run(Mode::Train { seed: 7, first_image: 0 })?, run(Mode::Eval)?);
+    Ok(())
+}
+
+#[test]
+fn dropout_of_an_image_does_not_depend_on_how_the_batch_is_cut() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig::cifar10())?;
+    let inputs = inputs()?;
+    let run = |inputs: &[Tensor; 3], first_image| forward(&pool, inputs, Mode::Train { seed: 7, first_image }).queries;
+    let whole = run(&inputs, 40);
+    let second = inputs.each_ref().map(|input| input.narrow(0, 1, 1).unwrap());
+    assert!(difference(&run(&second, 41), &whole.narrow(0, 1, 1)?)? < 1e-5);
+    assert!(difference(&run(&second, 40), &whole.narrow(0, 1, 1)?)? > 1e-2);
     Ok(())
 }
 
@@ -81,7 +93,7 @@ fn without_dropout_training_and_eval_agree() -> Result<()> {
     let (pool, _vars) = pool(&AttnPoolConfig { dropout: 0.0, ..AttnPoolConfig::cifar10() })?;
     let inputs = inputs()?;
     let run = |mode| values(&forward(&pool, &inputs, mode).queries);
-    assert_eq!(run(Mode::Train { seed: 7 })?, run(Mode::Eval)?);
+    assert_eq!(run(Mode::Train { seed: 7, first_image: 0 })?, run(Mode::Eval)?);
     Ok(())
 }
 
@@ -90,7 +102,7 @@ fn the_number_of_threads_does_not_change_a_bit() -> Result<()> {
     let (pool, vars) = pool(&AttnPoolConfig::cifar10())?;
     let inputs = inputs()?;
     let gradients = || {
-        let queries = forward(&pool, &inputs, Mode::Train { seed: 1 }).queries;
+        let queries = forward(&pool, &inputs, Mode::Train { seed: 1, first_image: 0 }).queries;
         let grads = queries.sqr()?.sum_all()?.backward()?;
         let vars = vars.data().lock().unwrap();
         let mut vars: Vec<_> = vars.iter().collect();
@@ -157,7 +169,8 @@ fn attention_of_the_pool_token_is_a_distribution_per_head() -> Result<()> {
 fn attention_of_the_pool_token_is_the_naive_softmax() -> Result<()> {
     let (pool, vars) = pool(&AttnPoolConfig { depth: 1, ..AttnPoolConfig::cifar10() })?;
     let [context, index, targets] = inputs()?;
-    let (_, attention) = pool.forward_with_attention(&context, &index, &targets, Mode::Train { seed: 3 }).unwrap();
+    let (_, attention) =
+        pool.forward_with_attention(&context, &index, &targets, Mode::Train { seed: 3, first_image: 0 }).unwrap();
     let vars = vars.data().lock().unwrap();
     let read = |name: &str| values(&vars[name]);
     let [u0, pos] = [read("u0")?, read("pos")?];

@@ -210,7 +210,7 @@ impl StepBench {
         for step in 0..(self.warmup + self.steps) as u64 {
             let batch = self.batch(step, config.encoder.in_channels, device)?;
             let start = Instant::now();
-            let output = task.loss(&batch, Phase::Train { step, part: 0 })?;
+            let output = task.loss(&batch, Phase::Train { step })?;
             device.synchronize()?;
             let forward = start.elapsed().as_secs_f64();
             let gradients = Gradients::backward(&output.loss, &parameters)?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device};
 use selfie_train::{
-    Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, RunConfig, RunDir, RunLock, StopFlag,
+    Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, Ranks, RunConfig, RunDir, RunLock, StopFlag,
     TrainReport, TrainState, Trainer, Transform, write_tensors,
 };
 use serde_json::{Value, json};
@@ -173,6 +173,7 @@ impl Finetune {
             store: &self.store,
             plan: &self.plan,
             epoch_images: self.data.train.len(),
+            ranks: &Ranks::default(),
             held_out: None,
             knn: None,
             run_dir: session.run_dir,

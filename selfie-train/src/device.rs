@@ -61,6 +61,21 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Where a rank computes of whose machine it is number `local_rank`: each takes the card after its neighbour's, unless it
+    /// is shown only one.
+    #[must_use]
+    pub fn of_rank(self, local_rank: usize) -> Self {
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").map_or(usize::MAX, |list| list.split(',').count());
+        match self {
+            Self::Cuda(first) => Self::Cuda(first + local_rank % visible.max(1)),
+            Self::Auto if local_rank > 0 && cfg!(feature = "cuda") => match Self::Cuda(0).of_rank(local_rank) {
+                card if card.select().is_ok() => card,
+                _ => Self::Cpu,
+            },
+            other => other,
+        }
+    }
+
     /// The device, tried out.
     ///
     /// # Errors

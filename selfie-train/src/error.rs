@@ -86,6 +86,12 @@ pub enum Error {
         /// The step of the last checkpoint.
         last: Option<u64>,
     },
+    /// The processes that share a training do not agree.
+    #[error("ranks: {reason}")]
+    Ranks {
+        /// What they have, and what was expected.
+        reason: String,
+    },
     /// The run was asked to stop, and did after saving its state.
     #[error("stopped after step {step}{}", saved(checkpoint.as_deref()))]
     Interrupted {

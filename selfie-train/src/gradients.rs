@@ -53,6 +53,16 @@ impl Gradients {
         self.of.get(at)?.as_ref()
     }
 
+    /// Those that there are, in the parameters' order.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Tensor> {
+        self.of.iter().flatten()
+    }
+
+    /// The same, to be replaced.
+    pub(crate) fn known_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.of.iter_mut().flatten()
+    }
+
     /// The Euclidean norm over all parameters.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ pub struct StepMetrics {
     pub images_per_second: f64,
     /// Share of the time that the loop waited for images.
     pub data_wait: f64,
+    /// Share of the time that went into communication between ranks, waiting for the slowest included; none where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub communication: Option<f64>,
     /// Largest resident memory of the process so far, in MB; null where the system does not tell.
     pub peak_rss_mb: Option<u64>,
 }

@@ -4,11 +4,12 @@
 //! v = u + position for each masked cell. The query must find its own patch among the masked ones of the same image.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use selfie_attnpool::AttentionPool;
-use selfie_encoder::Trunk;
+use selfie_encoder::{Reduction, Trunk};
 use selfie_loss::InfoNce;
 use selfie_patch::{Mask, PatchGrid, gather};
 
@@ -22,6 +23,8 @@ pub enum Mode {
     Train {
         /// Seed of the dropout masks.
         dropout: u64,
+        /// The number of the batch's first image: with the seed it decides the masks.
+        first_image: u64,
     },
     /// Running statistics in norms, no dropout.
     Eval,
@@ -85,6 +88,12 @@ impl SelfieModel {
     /// Where there are fewer stages.
     pub fn with_frozen_stages(self, stages: usize) -> Result<Self> {
         Ok(Self { encoder: self.encoder.with_frozen_stages(stages)?, ..self })
+    }
+
+    /// The same model with norms of the patch network over the batch that several processes share.
+    #[must_use]
+    pub fn with_shared_norms(self, reduction: Arc<dyn Reduction>) -> Self {
+        Self { encoder: self.encoder.with_shared_norms(reduction), ..self }
     }
 
     /// Solves the puzzle of a batch.
@@ -186,7 +195,7 @@ impl Mode {
     /// As the pooling has it.
     pub(crate) fn pooling(self) -> selfie_attnpool::Mode {
         match self {
-            Self::Train { dropout } => selfie_attnpool::Mode::Train { seed: dropout },
+            Self::Train { dropout, first_image } => selfie_attnpool::Mode::Train { seed: dropout, first_image },
             Self::Eval => selfie_attnpool::Mode::Eval,
         }
     }

@@ -2,6 +2,7 @@
 //! sense fails before the run directory is made.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
@@ -19,6 +20,7 @@ use crate::memory::{MemoryEstimate, available_memory};
 use crate::model::SelfieModel;
 use crate::pretrained::{initial_weights, normalise_of, write_encoder};
 use crate::probe::{EvalSet, Evaluation, KnnProbe};
+use crate::ranks::{Ranks, local_rank, local_size};
 use crate::run_dir::{RunDir, RunLock};
 use crate::store::{LoadReport, ParamStore};
 use crate::task::MaskedPatches;
@@ -44,6 +46,8 @@ pub struct PretrainOptions {
     pub quiet: bool,
     /// The request to stop.
     pub stop: StopFlag,
+    /// The processes that share the training.
+    pub ranks: Arc<Ranks>,
     /// The command line, for `env.json`.
     pub command: Vec<String>,
 }
@@ -63,6 +67,10 @@ pub struct PretrainReport {
     pub chance: f64,
     /// Mean speed of this session.
     pub images_per_second: f64,
+    /// Processes that shared the training.
+    pub ranks: usize,
+    /// Share of the time that went into communication between them; none where there is one.
+    pub communication: Option<f64>,
     /// Wall time of this session.
     pub seconds: f64,
     /// Masked-patch accuracy on the held-out images; none where `data.holdout` is 0.
@@ -115,11 +123,15 @@ impl Pretraining {
             let reason = "met together with --resume, expected one of them: a resumed run has its weights";
             return Err(Error::config("--init-from", reason));
         }
-        let lock = match options.resume {
-            true => Some(RunDir::open(&options.out)?.lock()?),
-            false => RunDir::check_free(&options.out).map(|()| None)?,
+        let ranks = &options.ranks;
+        check_ranks(&config, ranks)?;
+        let lock = match (ranks.is_root(), options.resume) {
+            (true, true) => Some(RunDir::open(&options.out)?.lock()?),
+            (true, false) => RunDir::check_free(&options.out).map(|()| None)?,
+            (false, _) => None,
         };
-        let device = options.device.select()?;
+        let device = options.device.of_rank(local_rank()).select()?;
+        ranks.use_cards(&device)?;
 
         // What is held out never trains; mean and deviation become part of the settings.
         let bad = config.data.bad_images();
@@ -131,9 +143,17 @@ impl Pretraining {
         }
 
         let store = ParamStore::new(config.run.seed, &device);
-        let task = MaskedPatches::new(SelfieModel::new(&config, store.builder())?, &config)?;
+        let mut model = SelfieModel::new(&config, store.builder())?;
+        if config.run.sync_norm && !ranks.is_alone() {
+            model = model.with_shared_norms(Arc::clone(ranks) as _);
+        }
+        let task = MaskedPatches::new(model, &config)?;
         if device.is_cpu() {
-            MemoryEstimate::of(&config, store.num_parameters()).check(&config, available_memory())?;
+            // Ranks on one machine share its memory, and each has its part of the batch.
+            let mut of_rank = config.clone();
+            of_rank.run.batch_size = config.run.batch_size.div_ceil(ranks.size());
+            let available = available_memory().map(|free| free / local_size() as f64);
+            MemoryEstimate::of(&of_rank, store.num_parameters()).check(&of_rank, available)?;
         }
         let loaded = match &options.init_from {
             Some(from) => Some(store.load_matching(&initial_weights(from)?)?),
@@ -193,50 +213,64 @@ impl Pretraining {
             self;
         let started = Instant::now();
 
-        let run_dir = match options.resume {
-            true => RunDir::open(&options.out)?,
-            false => RunDir::prepare(&options.out, &environment(&device, &options.command))?,
+        // Rank 0 alone writes and evaluates.
+        let ranks = Arc::clone(&options.ranks);
+        let run_dir = match (ranks.is_root(), options.resume) {
+            (true, true) => Some(RunDir::open(&options.out)?),
+            (true, false) => Some(RunDir::prepare(&options.out, &environment(&device, &options.command))?),
+            (false, _) => None,
         };
-        let _lock = lock.map_or_else(|| run_dir.lock(), Ok)?;
+        let _lock = match &run_dir {
+            Some(run_dir) => Some(lock.map_or_else(|| run_dir.lock(), Ok)?),
+            None => None,
+        };
 
         // The loop.
-        let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device)?;
-        let held_out = evaluation_set(&config, held_out)?;
+        let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device, &ranks)?;
+        let held_out = if ranks.is_root() { evaluation_set(&config, held_out)? } else { None };
         let knn = held_out.as_ref().map(|set| KnnProbe::new(set, &train, config.run.knn_images)).transpose()?;
         let trainer = Trainer {
             task: &task,
             store: &store,
             plan: &plan,
             epoch_images: train.len(),
+            ranks: &ranks,
             held_out,
             knn: knn.flatten(),
-            run_dir: Some(&run_dir),
+            run_dir: run_dir.as_ref(),
             recipe,
-            quiet: options.quiet,
+            quiet: options.quiet || !ranks.is_root(),
             stop: options.stop.clone(),
         };
         if loaded.is_some() {
             trainer.save(&state)?; // the weights it starts with must survive a kill before the first checkpoint
         }
-        bad.list_in(&run_dir.bad_images_path())?;
-        run_dir.write_config(&config)?; // from here on there is a run
+        if let Some(run_dir) = &run_dir {
+            bad.list_in(&run_dir.bad_images_path())?;
+            run_dir.write_config(&config)?; // from here on there is a run
+        }
         let report = trainer.train(&mut state, &mut loader)?;
 
         // The trunk, ready to use.
-        let write = || write_encoder(&run_dir.encoder_path(), &store, &config, state.step);
-        state.ema.as_ref().map_or_else(write, |ema| ema.in_place_of(&store, write))?;
-        let mut files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
-        files.extend(run_dir.latest_checkpoint());
-        if bad.count() > 0 {
-            files.push(run_dir.bad_images_path());
+        let mut files = Vec::new();
+        if let Some(run_dir) = &run_dir {
+            let write = || write_encoder(&run_dir.encoder_path(), &store, &config, state.step);
+            state.ema.as_ref().map_or_else(write, |ema| ema.in_place_of(&store, write))?;
+            files = vec![run_dir.config_path(), run_dir.metrics_path(), run_dir.encoder_path()];
+            files.extend(run_dir.latest_checkpoint());
+            if bad.count() > 0 {
+                files.push(run_dir.bad_images_path());
+            }
         }
         Ok(PretrainReport {
-            run_dir: run_dir.path().to_path_buf(),
+            run_dir: options.out,
             steps: report.steps,
             loss: report.loss,
             accuracy: report.accuracy,
             chance: report.chance,
             images_per_second: report.images_per_second,
+            ranks: options.ranks.size(),
+            communication: report.communication,
             seconds: started.elapsed().as_secs_f64(),
             held_out: report.held_out,
             best: report.best,
@@ -257,8 +291,15 @@ pub fn default_run_path(preset: &str, seed: u64) -> PathBuf {
     names.find(|path| !path.exists()).unwrap_or_else(|| Path::new("runs").join(name))
 }
 
-/// The batches of a run from `position` on.
-fn training_loader(config: &RunConfig, plan: &Plan, train: Dataset, position: u64, device: &Device) -> Result<Loader> {
+/// This rank's parts of the batches of a run from `position` on.
+fn training_loader(
+    config: &RunConfig,
+    plan: &Plan,
+    train: Dataset,
+    position: u64,
+    device: &Device,
+    ranks: &Ranks,
+) -> Result<Loader> {
     let transform = Transform::of(&config.data, config.patch.image_size);
     let batches = LoaderConfig {
         batch_size: plan.run.batch_size,
@@ -266,9 +307,25 @@ fn training_loader(config: &RunConfig, plan: &Plan, train: Dataset, position: u6
         seed: plan.run.seed,
         start_position: position,
         end_position: Some(plan.run.steps * plan.run.batch_size as u64),
-        ..LoaderConfig::default()
+        rank: ranks.rank(),
+        ranks: ranks.size(),
     };
     Ok(Loader::new(train, transform, normalise_of(config)?, batches, device)?)
+}
+
+/// Whether a batch can be shared as the settings want it.
+fn check_ranks(config: &RunConfig, ranks: &Ranks) -> Result<()> {
+    let (batch, ranks) = (config.run.batch_size, ranks.size());
+    if batch < ranks {
+        let reason = format!("met {batch}, expected an image for each of {ranks} ranks at least");
+        return Err(Error::config("run.batch_size", reason));
+    }
+    // Norms that wait for each other must be as many on every rank, so the parts must be of one size.
+    if config.run.sync_norm && !batch.is_multiple_of(ranks) {
+        let reason = format!("met {batch}, expected a multiple of the {ranks} ranks, for run.sync_norm = true");
+        return Err(Error::config("run.batch_size", reason));
+    }
+    Ok(())
 }
 
 /// What a run is evaluated on while it trains; nothing where nothing is held out.

@@ -14,7 +14,7 @@ pub enum Purpose {
     Parameter = 1,
     /// Masks of training batches: `a` is the step where one mask serves the whole batch, else 0.
     Mask = 2,
-    /// Dropout: `a` is the step, `b` the part of the batch.
+    /// Dropout: `a` is the step.
     Dropout = 3,
     /// Subsets of distractors during training.
     Distractors = 4,

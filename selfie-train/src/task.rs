@@ -65,8 +65,6 @@ pub enum Phase {
     Train {
         /// Updates before this one.
         step: u64,
-        /// Which micro-batch of the batch.
-        part: u64,
     },
     /// For an evaluation: running statistics, no dropout.
     Eval {

@@ -4,6 +4,7 @@
 //! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not. What watches the loop
 //! ([`Journal`]) and what writes beside it ([`Saver`]) are called from it, top to bottom, and change nothing of the state.
 
+mod exchange;
 mod finite;
 mod journal;
 mod pass;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::gradients::clip_factor;
 use crate::metrics::{HeldOutMetrics, StepMetrics, feature_std};
 use crate::probe::{EvalSet, Evaluation, KnnProbe, evaluate};
+use crate::ranks::Ranks;
 use crate::run_dir::RunDir;
 use crate::schedule::learning_rate;
 use crate::store::ParamStore;
@@ -32,7 +34,7 @@ use crate::task::Task;
 use journal::Journal;
 use saver::Saver;
 pub use state::{TrainReport, TrainState};
-use window::Window;
+use window::{Waited, Window};
 
 /// Set it, and the loop ends after the step it is at, with its state saved.
 pub type StopFlag = Arc<AtomicBool>;
@@ -47,6 +49,8 @@ pub struct Trainer<'a, T: Task> {
     pub plan: &'a Plan,
     /// Training images, those of one epoch.
     pub epoch_images: usize,
+    /// The processes that take part; what follows is rank 0's affair.
+    pub ranks: &'a Ranks,
     /// What is evaluated every `run.eval_every` steps and at the end.
     pub held_out: Option<EvalSet>,
     /// A look at the features beside it, where there are labels.
@@ -69,19 +73,21 @@ impl<T: Task> Trainer<'_, T> {
     /// failed, with the last checkpoint intact.
     pub fn train(&self, state: &mut TrainState, loader: &mut Loader) -> Result<TrainReport> {
         let run = &self.plan.run;
+        self.ranks.broadcast(self.store)?;
         let parameters = self.store.parameters();
         let mut journal = Journal::open(self.run_dir, self.plan, self.task.chance(), self.quiet, state.step)?;
         let mut saver = Saver::new(self.run_dir, run);
-        let mut window = Window::new(loader.waited());
+        let mut window = Window::new(self.waited(loader));
         let mut last = None;
         let mut held_out = None;
 
         while state.step < run.steps {
-            // One batch, in parts where it does not fit at once; their gradients add up to that of the batch.
+            // One batch, in parts: those of the ranks, and what fits into one at once. Their gradients add up to that of the batch.
             let no_batch = || Error::config("run.steps", "the loader has no further batch");
             let batch = loader.next()?.ok_or_else(no_batch)?;
             let statistics = self.statistics()?;
-            let pass = self.pass(&batch, state.step, &parameters)?;
+            let mut pass = self.pass(&batch, state.step, &parameters)?;
+            let asked_to_stop = self.exchange(&mut pass, self.stop.load(Ordering::Relaxed))?;
             let grad_norm = pass.gradients.norm()?;
 
             // One update, unless it would ruin the weights.
@@ -106,7 +112,7 @@ impl<T: Task> Trainer<'_, T> {
                 let line = self.measure(state, &window, loader, lr, grad_norm, features.as_ref())?;
                 journal.step(&line)?;
                 last = Some(line);
-                window.restart(loader.waited());
+                window.restart(self.waited(loader));
             }
 
             // Held-out images.
@@ -117,10 +123,11 @@ impl<T: Task> Trainer<'_, T> {
             }
 
             // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
-            let stopping = self.stop.load(Ordering::Relaxed) && !is_last;
+            let stopping = (asked_to_stop || self.ranks.is_alone() && self.stop.load(Ordering::Relaxed)) && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
             if due || is_last || stopping {
                 window.pause();
+                self.ranks.check_equal(self.store, state.step)?;
                 saver.save(state.step, || self.snapshot(state))?;
                 window.resume();
             }
@@ -143,10 +150,16 @@ impl<T: Task> Trainer<'_, T> {
             accuracy: last.as_ref().map_or(f64::NAN, |line| line.accuracy),
             chance: self.task.chance(),
             images_per_second: window.session_images_per_second(),
+            communication: (!self.ranks.is_alone()).then(|| window.session_communication()),
             held_out,
             best: state.best,
             checkpoint,
         })
+    }
+
+    /// What the loop has waited so far: for images, and for the other ranks.
+    fn waited(&self, loader: &Loader) -> Waited {
+        Waited { images: loader.waited(), ranks: self.ranks.time_spent() }
     }
 
     fn measure(
@@ -171,7 +184,8 @@ impl<T: Task> Trainer<'_, T> {
             feature_std: features.map(feature_std).transpose()?,
             skipped: state.skipped,
             images_per_second: window.images_per_second(),
-            data_wait: window.data_wait(loader.waited()),
+            data_wait: window.share(self.waited(loader)).0,
+            communication: (!self.ranks.is_alone()).then(|| window.share(self.waited(loader)).1),
             peak_rss_mb: crate::metrics::peak_rss_mb(),
         })
     }

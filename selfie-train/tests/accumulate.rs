@@ -6,8 +6,8 @@ mod small;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::{Linear, Module};
 use selfie_train::{
-    Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, ParamStore, Phase, Plan, Result, RunConfig, StopFlag,
-    Task, TaskOutput, TrainState, Trainer, Transform,
+    Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, ParamStore, Phase, Plan, Ranks, Result, RunConfig,
+    StopFlag, Task, TaskOutput, TrainState, Trainer, Transform,
 };
 
 /// Which of two classes an image has, by one linear layer over its pixels.
@@ -56,6 +56,7 @@ fn trained(micro_batch_size: usize) -> (Vec<f32>, f64, f64) {
         store: &store,
         plan: &plan,
         epoch_images: 24,
+        ranks: &Ranks::default(),
         held_out: None,
         knn: None,
         run_dir: None,
@@ -85,13 +86,13 @@ fn masks_do_not_depend_on_how_the_batch_is_cut() {
     let config = small::config(std::path::Path::new("unused"), 1);
     let store = ParamStore::new(0, &Device::Cpu);
     let task = MaskedPatches::new(SelfieModel::new(&config, store.builder()).unwrap(), &config).unwrap();
-    let targets = |images: std::ops::Range<u64>, part| {
-        let puzzle = task.puzzle(images, Phase::Train { step: 3, part }, &Device::Cpu).unwrap();
+    let targets = |images: std::ops::Range<u64>| {
+        let puzzle = task.puzzle(images, Phase::Train { step: 3 }, &Device::Cpu).unwrap();
         puzzle.mask.targets.to_vec2::<u32>().unwrap()
     };
-    let whole = targets(36..48, 0);
-    assert_eq!(whole, [targets(36..40, 0), targets(40..48, 1)].concat());
-    assert_ne!(whole, targets(48..60, 0)); // and are fresh in the next step
+    let whole = targets(36..48);
+    assert_eq!(whole, [targets(36..40), targets(40..48)].concat());
+    assert_ne!(whole, targets(48..60)); // and are fresh in the next step
 }
 
 /// The whole model with its norms frozen: batch norm's running statistics, no dropout; so an image's loss is its own.
@@ -130,6 +131,7 @@ fn model_trained(micro_batch_size: usize) -> (Vec<(String, Vec<f32>)>, f64) {
         store: &store,
         plan: &plan,
         epoch_images: 12,
+        ranks: &Ranks::default(),
         held_out: None,
         knn: None,
         run_dir: None,

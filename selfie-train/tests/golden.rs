@@ -61,7 +61,7 @@ fn agrees(path: &str) -> Vec<(f32, String)> {
     let part = |from, len| cells.narrow(1, from, len).unwrap().contiguous().unwrap();
     let mask = Mask { targets: part(0, m), context: part(m, n - m) };
     let puzzle = Puzzle { mask, images: 0..b as u64, seed: 0 };
-    let out = model.forward(images, &puzzle, Mode::Train { dropout: 0 }).unwrap();
+    let out = model.forward(images, &puzzle, Mode::Train { dropout: 0, first_image: 0 }).unwrap();
 
     let u = out.u.unsqueeze(1).unwrap();
     for (what, got) in [("h", &out.h), ("u", &u), ("v", &out.queries), ("logits", &out.logits), ("loss", &out.loss)] {

@@ -31,7 +31,7 @@ fn forward(built: &Built, images: &Tensor, phase: Phase, mode: Mode) -> Output {
     built.task.model().forward(images, &puzzle, mode).unwrap()
 }
 
-const TRAIN: Phase = Phase::Train { step: 0, part: 0 };
+const TRAIN: Phase = Phase::Train { step: 0 };
 
 /// Small models of all kinds, with the side of their images.
 fn kinds() -> Vec<(&'static str, RunConfig)> {
@@ -63,7 +63,8 @@ fn kinds() -> Vec<(&'static str, RunConfig)> {
 fn every_parameter_receives_a_gradient() {
     for (kind, config) in kinds() {
         let built = built(&config);
-        let output = forward(&built, &images(6, config.patch.image_size), TRAIN, Mode::Train { dropout: 1 });
+        let output =
+            forward(&built, &images(6, config.patch.image_size), TRAIN, Mode::Train { dropout: 1, first_image: 0 });
         let parameters = built.store.parameters();
         let gradients = Gradients::backward(&output.loss, &parameters).unwrap();
         for (at, parameter) in parameters.iter().enumerate() {
@@ -80,7 +81,7 @@ fn gradients_agree_with_finite_differences() {
         config.attnpool.dropout = 0.0;
         let built = built(&config);
         let x = images(6, config.patch.image_size);
-        let loss = || forward(&built, &x, TRAIN, Mode::Train { dropout: 0 }).loss;
+        let loss = || forward(&built, &x, TRAIN, Mode::Train { dropout: 0, first_image: 0 }).loss;
         let value = || f64::from(loss().to_scalar::<f32>().unwrap());
         let parameters = built.store.parameters();
         let gradients = Gradients::backward(&loss(), &parameters).unwrap();
@@ -104,7 +105,7 @@ fn gradients_agree_with_finite_differences() {
 #[test]
 fn shapes_are_those_of_the_letters() {
     let config = small::config(std::path::Path::new("unused"), 1);
-    let output = forward(&built(&config), &images(5, 32), TRAIN, Mode::Train { dropout: 1 });
+    let output = forward(&built(&config), &images(5, 32), TRAIN, Mode::Train { dropout: 1, first_image: 0 });
     let (b, n, m, d) = (5, 16, 4, config.encoder.embed_dim());
     assert_eq!(output.h.dims(), [b, n, d]);
     assert_eq!(output.u.dims(), [b, d]);
@@ -130,7 +131,7 @@ fn evaluation_is_deterministic_and_leaves_the_running_statistics_alone() {
     let before = statistics();
     assert_eq!(logits(), logits());
     assert_eq!(statistics(), before);
-    forward(&built, &images(3, 32), TRAIN, Mode::Train { dropout: 1 });
+    forward(&built, &images(3, 32), TRAIN, Mode::Train { dropout: 1, first_image: 0 });
     assert_ne!(statistics(), before);
 }
 

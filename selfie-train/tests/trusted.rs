@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use selfie_train::{
     Batch, Checkpoint, Dataset, Error, Image8, Loader, LoaderConfig, Normalise, OnNonfinite, ParamStore, Phase, Plan,
-    PretrainOptions, Pretrained, Result, RunConfig, RunDir, StopFlag, Task, TaskOutput, TrainReport, TrainState,
+    PretrainOptions, Pretrained, Ranks, Result, RunConfig, RunDir, StopFlag, Task, TaskOutput, TrainReport, TrainState,
     Trainer, Transform, load_run, pretrain, read_metrics,
 };
 use small::{config, images, options};
@@ -116,6 +116,7 @@ fn train_mean(on_nonfinite: OnNonfinite, max_skipped: u64, bad: u32) -> (Result<
         store: &store,
         plan: &plan,
         epoch_images: 8,
+        ranks: &Ranks::default(),
         held_out: None,
         knn: None,
         run_dir: None,

@@ -11,6 +11,7 @@ mod consumer;
 mod cuda;
 mod driver;
 mod golden;
+mod mpirun;
 mod msrv;
 mod program;
 mod tidy;
@@ -106,7 +107,8 @@ fn help() -> String {
     page.push_str(
         "\nRead here and by the program alike:\n  \
          --device auto|cpu|cuda[:N]|metal   cuda and metal build with their feature; cuda needs NVIDIA's driver and toolkit\n  \
-         --threads N                        size of the compute pool\n",
+         --threads N                        size of the compute pool\n  \
+         --ranks N                          pretrain, pretrain-imagenet: so many processes share each batch; needs Open MPI\n",
     );
     page
 }

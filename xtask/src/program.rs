@@ -1,7 +1,7 @@
 //! The commands of the program `selfie`: build it in release, then become it.
 //!
-//! Two options are looked at here, because they matter before the program starts: `--device` chooses what is built,
-//! and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything else is the program's affair. On Unix
+//! Three options are looked at here, because they matter before the program starts: `--device` and `--ranks` choose what is
+//! built, `--ranks` starts it several times, and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything else is the program's affair. On Unix
 //! it replaces this process, so signals and exit status are its own.
 
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{BadUsage, cargo, cuda, project_root};
+use crate::{BadUsage, cargo, cuda, mpirun, project_root};
 
 /// Name and one line of help, in the order of `cargo xtask --help`.
 #[rustfmt::skip] // a row a line
@@ -40,26 +40,43 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
         return Err(unknown(&name).into());
     }
     let wanted = Wanted::read(&arguments[1..]);
-    let program = build(feature(wanted.device.as_deref())?)?;
+    let mut features: Vec<_> = feature(wanted.device.as_deref())?.into_iter().collect();
+    if wanted.ranks > 1 {
+        mpirun::check()?;
+        // Ranks on cards talk by NCCL.
+        features.push(if features.contains(&"cuda") { "nccl" } else { "mpi" });
+    }
+    let program = build(&features)?;
     let mut command = Command::new(&program);
     command.args(arguments);
     if let Some(threads) = wanted.threads {
         command.env("RAYON_NUM_THREADS", threads.to_string());
     }
+    if wanted.ranks > 1 {
+        return mpirun::run(command, wanted.ranks);
+    }
     become_program(command).with_context(|| format!("{} does not start", program.display()))
 }
 
 /// What the arguments say about the build and the process, uninterpreted where it is not understood.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Wanted {
     device: Option<String>,
     threads: Option<usize>,
+    ranks: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { device: None, threads: None, ranks: 1 }
+    }
 }
 
 impl Wanted {
     fn read(arguments: &[OsString]) -> Self {
-        let threads = value_of("--threads", arguments).and_then(|value| value.parse().ok());
-        Self { device: value_of("--device", arguments), threads: threads.filter(|&n| n > 0) }
+        let number = |option| value_of(option, arguments).and_then(|value| value.parse().ok()).filter(|&n| n > 0);
+        let (threads, ranks) = (number("--threads"), number("--ranks").unwrap_or(1));
+        Self { device: value_of("--device", arguments), threads, ranks }
     }
 }
 
@@ -100,7 +117,7 @@ fn unknown(name: &str) -> BadUsage {
 }
 
 /// Brings the program up to date and returns its path. Cargo speaks on stderr, and only when it does something.
-fn build(feature: Option<&str>) -> Result<PathBuf> {
+fn build(features: &[&str]) -> Result<PathBuf> {
     let program = beside_us()?;
     if !program.exists() {
         eprintln!("building selfie in release, about 5 minutes the first time");
@@ -108,7 +125,9 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--release", "--package", "selfie-eval", "--bin", "selfie"]);
     command.arg("--manifest-path").arg(project_root().join("Cargo.toml"));
-    command.args(feature.map(|name| format!("--features={name}")));
+    if !features.is_empty() {
+        command.arg(format!("--features={}", features.join(",")));
+    }
     if feature == Some("cuda") {
         command.envs(cuda::path_with_nvcc().map(|path| ("PATH", path)));
     }
@@ -163,8 +182,9 @@ mod tests {
 
     #[test]
     fn both_spellings_of_an_option_are_found() {
-        let both = Wanted { device: Some("cuda:1".to_owned()), threads: Some(4) };
+        let both = Wanted { device: Some("cuda:1".to_owned()), threads: Some(4), ranks: 1 };
         assert_eq!(wanted("--data x --device cuda:1 --threads=4"), both);
+        assert_eq!(wanted("--ranks 3"), Wanted { ranks: 3, ..Wanted::default() });
         assert_eq!(wanted("--threads 2 --device=cuda:1 --threads 4 --seed 3"), both);
     }
 

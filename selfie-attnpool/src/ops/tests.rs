@@ -62,7 +62,7 @@ impl Case {
 
 /// All steps at some sizes (batch, tokens, width, heads, hidden width), odd ones among them.
 fn cases(rate: f64) -> Vec<Case> {
-    let drop = move |site| Dropout::new(rate, Mode::Train { seed: 3 }, 1, site);
+    let drop = move |site| Dropout::new(rate, Mode::Train { seed: 3, first_image: 0 }, 1, site, 1);
     let mut cases = vec![];
     let sizes = [(2, 13, 32, 4, 20), (1, 38, 64, 2, 40), (3, 5, 18, 2, 7), (2, 3, 1, 1, 1), (70, 2, 24, 3, 300)];
     for (b, t, d, h, f) in sizes {
@@ -138,11 +138,11 @@ fn gradients_agree_with_finite_differences() -> Result<()> {
 fn dropout_keeps_the_expectation_of_what_it_drops() -> Result<()> {
     let argument = |shape: &[usize]| numbers(1, shape)?.to_dtype(DType::F32);
     let (x, w, b) = (argument(&[1, 4, 6])?, argument(&[8, 6])?, argument(&[8])?);
-    let run = |mode| Path::Fused.linear_gelu(&x, (&w, &b), Dropout::new(0.25, mode, 0, Site::Hidden));
+    let run = |mode| Path::Fused.linear_gelu(&x, (&w, &b), Dropout::new(0.25, mode, 0, Site::Hidden, 1));
     let (passes, want) = (4000, run(Mode::Eval)?);
     let mut sum = want.zeros_like()?;
     for seed in 0..passes {
-        sum = (sum + run(Mode::Train { seed })?)?;
+        sum = (sum + run(Mode::Train { seed, first_image: 0 })?)?;
     }
     // The deviation of a mean of 4000 is about 0.58 / 63 of the entry; here five of them.
     assert!(largest(&((sum / passes as f64)? - &want)?)? < 0.046 * largest(&want)?);
@@ -154,7 +154,7 @@ fn strided_and_offset_arguments_are_taken_as_they_are() -> Result<()> {
     let argument = |shape: &[usize]| numbers(2, shape)?.to_dtype(DType::F32);
     let x = argument(&[2, 9, 16])?.narrow(1, 2, 5)?; // (B, T, D), neither contiguous nor at the start
     let (w, b) = (argument(&[48, 16])?, argument(&[48])?);
-    let drop = Dropout::new(0.0, Mode::Eval, 0, Site::Hidden);
+    let drop = Dropout::new(0.0, Mode::Eval, 0, Site::Hidden, 1);
     let run = |path: Path| {
         let attended = path.attention(&x, (&w, &b), 2, 5, drop)?;
         let hidden = path.linear_gelu(&x, (&w, &b), drop)?;
@@ -171,7 +171,7 @@ fn strided_and_offset_arguments_are_taken_as_they_are() -> Result<()> {
 #[ignore = "a measurement"]
 fn time_of_each_step() -> Result<()> {
     let (b, t, d, f) = (32, 13, 1024, 640);
-    let drop = Dropout::new(0.1, Mode::Train { seed: 3 }, 1, Site::Hidden);
+    let drop = Dropout::new(0.1, Mode::Train { seed: 3, first_image: 0 }, 1, Site::Hidden, 1);
     let attention = |queries| {
         let shapes: [&[usize]; 3] = [&[b, t, d], &[3 * d, d], &[3 * d]];
         Case::new(&shapes, move |path, x| path.attention(&x[0], (&x[1], &x[2]), 32, queries, drop))

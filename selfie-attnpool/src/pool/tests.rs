@@ -44,7 +44,7 @@ fn deviation(got: &Tensor, want: &Tensor) -> Result<f64> {
 #[test]
 fn both_paths_draw_the_same_dropout_and_agree() -> Result<()> {
     let (pool, inputs) = setup(DType::F32)?;
-    for mode in [Mode::Eval, Mode::Train { seed: 5 }] {
+    for mode in [Mode::Eval, Mode::Train { seed: 5, first_image: 0 }] {
         let fused = pass(&pool, &inputs, mode, Path::Fused)?;
         let composed = pass(&pool, &inputs, mode, Path::Composed)?;
         assert!(deviation(&fused[0], &composed[0])? < 1e-5, "{mode:?}");
@@ -57,7 +57,7 @@ fn both_paths_draw_the_same_dropout_and_agree() -> Result<()> {
 fn other_types_take_the_composed_path() -> Result<()> {
     let (pool, inputs) = setup(DType::F64)?;
     let [context, index, targets] = &inputs;
-    let mode = Mode::Train { seed: 1 };
+    let mode = Mode::Train { seed: 1, first_image: 0 };
     let got = pool.forward(context, index, targets, mode)?.queries;
     let [want, _] = pass(&pool, &inputs, mode, Path::Composed)?;
     assert_eq!(got.dtype(), DType::F64);
@@ -69,7 +69,7 @@ fn other_types_take_the_composed_path() -> Result<()> {
 fn double_precision_agrees_with_single() -> Result<()> {
     let [single, double] = [DType::F32, DType::F64].map(|dtype| {
         let (pool, [context, index, targets]) = setup(dtype)?;
-        let pooled = pool.forward(&context, &index, &targets, Mode::Train { seed: 1 })?;
+        let pooled = pool.forward(&context, &index, &targets, Mode::Train { seed: 1, first_image: 0 })?;
         Ok::<_, Error>(pooled.queries.to_dtype(DType::F64)?)
     });
     assert!(deviation(&single?, &double?)? < 1e-5);

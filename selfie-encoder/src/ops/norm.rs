@@ -5,8 +5,7 @@
 //! `dβ = Σg`, `dγ = Σg·(x-mean)/√(var+ε)`, `dx = scale·(g - dβ/m - (x-mean)/√(var+ε)·dγ/m)`: per channel
 //! `dx = a·g + b·(x-mean) + c`. Everything works on x-mean, so a mean far above the deviation costs no digits.
 //!
-//! Statistics are taken per tile while it is in the cache and merged by Chan's formula in f64, in the order of the tiles:
-//! the result does not depend on the number of threads. Layout: (rows, channels); `pulp` picks the vectors.
+//! Statistics are taken per tile while it is in the cache and added up in f64, in the order of the tiles. Layout: (rows, channels); `pulp` picks the vectors.
 //!
 //! Measured on two cores, forward and backward with ReLU: 9.7 times as fast as Candle's composition on 256 maps of
 //! 8x8x256, 8.5 times on 2x2x1024; `cargo xtask bench kernels`.
@@ -18,83 +17,65 @@ use candle_core::Result;
 /// PyTorch's default ε.
 pub(crate) const EPSILON: f64 = 1e-5;
 
-/// Count, mean and sum of squared deviations of each channel.
+/// Count, sum and sum of squares of each channel, in f64: with a mean of 1e5 deviations the variance is still right to six
+/// digits, in one pass, and how rows are cut into tiles, threads or processes hardly shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Moments {
     /// Rows seen.
     pub count: usize,
-    /// Mean of each channel.
-    pub mean: Vec<f64>,
-    /// Sum of squared deviations from the mean of each channel.
-    pub m2: Vec<f64>,
+    sum: Vec<f64>,
+    squares: Vec<f64>,
 }
 
 impl Moments {
     /// Nothing seen yet.
     pub(crate) fn empty(channels: usize) -> Self {
-        Self { count: 0, mean: vec![0.0; channels], m2: vec![0.0; channels] }
+        Self { count: 0, sum: vec![0.0; channels], squares: vec![0.0; channels] }
     }
 
-    /// Moments of the rows of one tile: the mean first, then the deviations from it.
+    /// Moments of the rows of one tile.
     pub(crate) fn of(x: &[f32], channels: usize) -> Self {
-        let count = x.len() / channels;
-        let mean: Vec<f32> = column_sums(x, channels).iter().map(|s| s / count as f32).collect();
-        let around = widen(&mean);
-        let mut m2 = vec![0.0f32; around.len()];
-        let mut rest = vec![0.0f32; around.len()];
+        let mut sum = vec![0.0; widened(channels)];
+        let mut squares = vec![0.0; sum.len()];
+        let wide = sum.len();
         vectorised(
             #[inline(always)]
             || {
-                for row in x.chunks(around.len()) {
-                    for (((s, e), &x), &mean) in m2.iter_mut().zip(&mut rest).zip(row).zip(&around) {
-                        *s += (x - mean) * (x - mean);
-                        *e += x - mean;
+                for row in x.chunks(wide) {
+                    for ((s, q), &x) in sum.iter_mut().zip(&mut squares).zip(row) {
+                        let x = f64::from(x);
+                        *s += x;
+                        *q += x * x;
                     }
                 }
             },
         );
-        let (m2, rest) = (fold(&m2, channels), fold(&rest, channels));
-        // The rounding error of the mean is what the deviations still sum up to.
-        let n = count as f64;
-        Self {
-            count,
-            mean: mean.iter().zip(&rest).map(|(&m, &e)| m as f64 + e as f64 / n).collect(),
-            m2: m2.iter().zip(&rest).map(|(&s, &e)| (s as f64 - e as f64 * e as f64 / n).max(0.0)).collect(),
-        }
+        Self { count: x.len() / channels, sum: fold(&sum, channels), squares: fold(&squares, channels) }
     }
 
-    /// Adds another set of rows (Chan, Golub, LeVeque 1979).
+    /// Adds another set of rows.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let (n, m) = (self.count as f64, other.count as f64);
-        if other.count == 0 {
-            return;
-        }
-        for c in 0..self.mean.len() {
-            let delta = other.mean[c] - self.mean[c];
-            self.mean[c] += delta * m / (n + m);
-            self.m2[c] += other.m2[c] + delta * delta * n * m / (n + m);
-        }
         self.count += other.count;
+        add(&mut self.sum, &other.sum);
+        add(&mut self.squares, &other.squares);
     }
 
-    /// Those of the rows of all processes. The squares are summed around zero, which f64 can afford: with a mean of 1e5
-    /// deviations the variance is still right to six digits.
+    /// Those of the rows of all processes.
     pub(crate) fn over(&self, reduction: &dyn Reduction) -> Result<Self> {
-        let (channels, n) = (self.mean.len(), self.count as f64);
-        let mut sums = vec![n];
-        sums.extend(self.mean.iter().map(|mean| n * mean));
-        sums.extend(self.mean.iter().zip(&self.m2).map(|(mean, m2)| m2 + n * mean * mean));
-        let sums = sum_values(reduction, sums)?;
-        let n = sums[0];
-        let (first, second) = sums[1..].split_at(channels);
-        let m2 = first.iter().zip(second).map(|(sum, square)| (square - sum * sum / n).max(0.0));
-        Ok(Self { count: n as usize, mean: first.iter().map(|sum| sum / n).collect(), m2: m2.collect() })
+        let channels = self.sum.len();
+        let mut sums = sum_values(reduction, [&self.sum[..], &self.squares, &[self.count as f64]].concat())?;
+        let count = sums[2 * channels] as usize;
+        let squares = sums[channels..2 * channels].to_vec();
+        sums.truncate(channels);
+        Ok(Self { count, sum: sums, squares })
     }
 
     /// The mean, and the variance divided by `count - correction`.
     pub(crate) fn finish(&self, correction: usize) -> (Vec<f32>, Vec<f32>) {
-        let n = self.count.saturating_sub(correction).max(1) as f64;
-        (self.mean.iter().map(|&m| m as f32).collect(), self.m2.iter().map(|&s| (s / n) as f32).collect())
+        let count = self.count.max(1) as f64;
+        let freedom = self.count.saturating_sub(correction).max(1) as f64;
+        let variance = self.sum.iter().zip(&self.squares).map(|(s, q)| ((q - s * s / count).max(0.0) / freedom) as f32);
+        (self.sum.iter().map(|s| (s / count) as f32).collect(), variance.collect())
     }
 }
 
@@ -173,8 +154,8 @@ impl GradientSums {
     /// slope 0 at 0). Without `kept` nothing is masked.
     pub(crate) fn of(g: &mut [f32], kept: Option<&[f32]>, x: &[f32], mean: &[f32]) -> Self {
         let (channels, mean) = (mean.len(), widen(mean));
-        let mut shift = vec![0.0f32; mean.len()];
-        let mut product = vec![0.0f32; mean.len()];
+        let mut shift = vec![0.0; mean.len()];
+        let mut product = vec![0.0; mean.len()];
         if let Some(kept) = kept {
             mask(g, kept);
         }
@@ -184,20 +165,20 @@ impl GradientSums {
             || {
                 for (g, x) in g.chunks(mean.len()).zip(x.chunks(mean.len())) {
                     for ((((s, p), &g), &x), &m) in shift.iter_mut().zip(&mut product).zip(g).zip(x).zip(&mean) {
+                        let g = f64::from(g);
                         *s += g;
-                        *p += g * (x - m);
+                        *p += g * f64::from(x - m);
                     }
                 }
             },
         );
-        let wide = |v: &[f32]| fold(v, channels).iter().map(|&x| x as f64).collect();
-        Self { shift: wide(&shift), product: wide(&product) }
+        Self { shift: fold(&shift, channels), product: fold(&product, channels) }
     }
 
     /// Adds the sums of other rows.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.shift.iter_mut().zip(&other.shift).for_each(|(a, b)| *a += b);
-        self.product.iter_mut().zip(&other.product).for_each(|(a, b)| *a += b);
+        add(&mut self.shift, &other.shift);
+        add(&mut self.product, &other.product);
     }
 
     /// Those of the rows of all processes: what the gradient of the input needs, where (dγ, dβ) are of one's own rows.
@@ -271,23 +252,6 @@ pub(crate) fn mask(g: &mut [f32], kept: &[f32]) {
     );
 }
 
-/// Sum over the rows of each channel.
-fn column_sums(x: &[f32], channels: usize) -> Vec<f32> {
-    let mut sums = vec![0.0f32; widened(channels)];
-    let wide = sums.len();
-    vectorised(
-        #[inline(always)]
-        || {
-            for row in x.chunks(wide) {
-                for (s, &x) in sums.iter_mut().zip(row) {
-                    *s += x;
-                }
-            }
-        },
-    );
-    fold(&sums, channels)
-}
-
 /// Length to which per-channel vectors are repeated, so that narrow layers still fill whole vectors in one loop.
 fn widened(channels: usize) -> usize {
     channels * (128 / channels).max(1)
@@ -299,12 +263,15 @@ fn widen(v: &[f32]) -> Vec<f32> {
 }
 
 /// Adds up the repetitions of a widened vector.
-fn fold(wide: &[f32], channels: usize) -> Vec<f32> {
+fn fold(wide: &[f64], channels: usize) -> Vec<f64> {
     let mut sums = vec![0.0; channels];
-    for part in wide.chunks(channels) {
-        sums.iter_mut().zip(part).for_each(|(s, p)| *s += p);
-    }
+    wide.chunks(channels).for_each(|part| add(&mut sums, part));
     sums
+}
+
+/// `sums += part`.
+fn add(sums: &mut [f64], part: &[f64]) {
+    sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use selfie_eval::{Error, Result};
@@ -24,13 +25,25 @@ pub fn catch(command: impl FnOnce() -> Result<()>) -> ExitCode {
     match catch_unwind(AssertUnwindSafe(command)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            complain(in_one_line(&error));
+            tell(&in_one_line(&error));
             ExitCode::from(error.exit_code())
         }
         Err(_) => {
             let last = PANIC.lock().map(|last| last.clone()).unwrap_or_default();
-            complain(format!("error: a defect of this program, please report it: {last}"));
+            tell(&format!("error: a defect of this program, please report it: {last}"));
             ExitCode::from(1)
+        }
+    }
+}
+
+/// Says it. What goes wrong on several ranks goes wrong on the first too, mostly: the others give it time to say so, after which
+/// they are no more.
+fn tell(line: &str) {
+    match selfie_train::started_as() {
+        0 => complain(line),
+        rank => {
+            std::thread::sleep(Duration::from_secs(3));
+            complain(format!("rank {rank}: {line}"));
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Ctrl-C (and SIGTERM): a training ends after its step with its state saved; anything else, and the second time,
-//! ends at once.
+//! ends at once. Of several ranks one speaks; SIGUSR1 asks them to stop too, because mpirun passes that one on and kills nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +27,15 @@ impl Interrupt {
             if !graceful.load(Ordering::SeqCst) || asked.swap(true, Ordering::SeqCst) {
                 std::process::exit(STATUS);
             }
-            complain("\nstopping after this step and saving; Ctrl-C again leaves at once");
+            if selfie_train::started_as() == 0 {
+                complain("\nstopping after this step and saving; Ctrl-C again leaves at once");
+            }
         };
-        ctrlc::set_handler(handler).map_err(|error| Error::config("Ctrl-C", format!("cannot be handled: {error}")))?;
+        let refused = |error: &dyn std::fmt::Display| Error::config("Ctrl-C", format!("cannot be handled: {error}"));
+        ctrlc::set_handler(handler).map_err(|error| refused(&error))?;
+        #[cfg(all(unix, feature = "mpi"))]
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop))
+            .map_err(|error| refused(&error))?;
         Ok(Self { stop, training })
     }
 

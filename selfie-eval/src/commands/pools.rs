@@ -7,6 +7,7 @@
 use std::process::Command;
 
 use selfie_eval::{Error, Result};
+use selfie_train::local_size;
 
 /// The size of the compute pools.
 const THREADS: &str = "RAYON_NUM_THREADS";
@@ -19,14 +20,16 @@ const SETTINGS: [(&str, &str); 2] = [
     ("MIMALLOC_PURGE_DELAY", "-1"),
 ];
 
-/// Returns where everything is set and `threads` threads compute (0: as many as there are); else this process becomes
-/// one where that is so.
+/// Returns where everything is set and `threads` threads compute (0: as many as there are, shared with other ranks on this
+/// machine); else this process becomes one where that is so.
 pub fn ensure(threads: usize) -> Result<()> {
     let mut missing: Vec<(&str, String)> = SETTINGS
         .iter()
         .filter(|(name, _)| std::env::var_os(name).is_none())
         .map(|&(name, value)| (name, value.to_string()))
         .collect();
+    let shared = local_size() > 1 && std::env::var_os(THREADS).is_none();
+    let threads = if threads == 0 && shared { (cores() / local_size()).max(1) } else { threads };
     let wanted = threads.to_string();
     if threads > 0 && std::env::var_os(THREADS).is_none_or(|set| set != wanted.as_str()) {
         missing.push((THREADS, wanted));
@@ -38,6 +41,11 @@ pub fn ensure(threads: usize) -> Result<()> {
     let mut again = Command::new(&program);
     again.args(std::env::args_os().skip(1)).envs(missing);
     Err(Error::io(&program)(become_it(again)))
+}
+
+/// Those that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Replaces this process; returns only where that fails.

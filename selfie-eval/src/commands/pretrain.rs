@@ -1,10 +1,11 @@
 //! `selfie pretrain`: pretraining on any images.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use selfie_eval::{Result, weights_path};
+use selfie_eval::{Error, Result, weights_path};
 use selfie_train::{
-    LoadReport, PretrainOptions, PretrainReport, Pretraining, RunConfig, default_run_path, describe_device,
+    LoadReport, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, default_run_path, describe_device,
 };
 
 use super::options::{self, Lengths, Shared};
@@ -44,19 +45,23 @@ pub struct Start {
     /// or hf:OWNER/NAME
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
+    /// Processes that share each batch (MPI): cargo xtask builds for it and starts them with mpirun [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub ranks: Option<u32>,
 }
 
 pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = options.shared.screen();
     let preset = options.preset.as_deref().unwrap_or("cifar10");
     let trained = train(preset, None, &options.lengths, &options.start, &options.shared, interrupt)?;
+    let Some(trained) = trained else { return Ok(()) };
     outcome(&trained, &screen)?;
     report::at_the_end(&trained.run_dir, options.shared.device()?, &screen)?;
     next(&trained.run_dir, &screen)?;
     screen.json(&trained)
 }
 
-/// Resolves the settings, shows them behind the remark, and trains.
+/// Resolves the settings, shows them behind the remark, and trains. Of several ranks only the first has something to tell.
 pub fn train(
     preset: &str,
     remark: Option<&str>,
@@ -64,7 +69,7 @@ pub fn train(
     start: &Start,
     shared: &Shared,
     interrupt: &Interrupt,
-) -> Result<PretrainReport> {
+) -> Result<Option<PretrainReport>> {
     let mut overrides = shared.overrides()?;
     overrides.extend(lengths.of_pretraining());
     let file = shared.config.as_deref();
@@ -74,6 +79,7 @@ pub fn train(
         None => RunConfig::resolve(preset, file, &overrides)?,
     };
     pools::ensure(config.run.threads)?;
+    let ranks = join(start.ranks)?;
     let device = shared.device()?;
     let (out, resume) = match (resumed, &shared.out) {
         (Some((run, _)), _) => (run.path().to_path_buf(), true),
@@ -88,15 +94,37 @@ pub fn train(
         device,
         quiet: shared.quiet,
         stop: interrupt.flag(),
+        ranks: Arc::clone(&ranks),
         command: options::command_line(),
     };
     let pretraining = Pretraining::prepare(config, &options)?;
     // Only now: a refused setting is one line, and `pools::ensure` may have begun this program again.
-    if let Some(remark) = remark {
-        shared.screen().note(remark)?;
+    if ranks.is_root() {
+        if let Some(remark) = remark {
+            shared.screen().note(remark)?;
+        }
+        introduce(&pretraining, &options, &shared.screen())?;
     }
-    introduce(&pretraining, &options, &shared.screen())?;
-    Ok(interrupt.while_training(|| pretraining.run())?)
+    let trained = interrupt.while_training(|| pretraining.run());
+    if matches!(trained, Ok(_) | Err(selfie_train::Error::Interrupted { .. })) {
+        ranks.finish(); // all of them come here, after the same step
+    }
+    Ok(Some(trained?).filter(|_| ranks.is_root()))
+}
+
+/// The processes that were started with this one, which should be as many as were asked for.
+fn join(asked: Option<u32>) -> Result<Arc<Ranks>> {
+    let ranks = Ranks::join()?;
+    match asked {
+        Some(asked) if asked as usize != ranks.size() => {
+            let reason = format!(
+                "met {asked}, but {} were started: cargo xtask starts them, or mpirun -n {asked} selfie ...",
+                ranks.size()
+            );
+            Err(Error::config("--ranks", reason))
+        }
+        _ => Ok(Arc::new(ranks)),
+    }
 }
 
 /// The weights that `--init-from` names; those of the hub are brought here.
@@ -111,7 +139,11 @@ fn init_path(from: &Path) -> Result<PathBuf> {
 fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Screen) -> Result<()> {
     let sections = ["data", "patch", "encoder", "attnpool", "loss", "optim", "schedule", "run"];
     screen.note(settings::of(pretraining.config(), &sections)?)?;
-    screen.note(format!("device     {}", describe_device(pretraining.device())))?;
+    let device = describe_device(pretraining.device());
+    screen.note(match options.ranks.size() {
+        1 => format!("device     {device}"),
+        ranks => format!("device     {device}, on each of {ranks} ranks"),
+    })?;
     let (train, held_out) = (pretraining.train_images(), pretraining.held_out_images());
     screen.note(format!("images     {train} to train on, {held_out} held out"))?;
     if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {
@@ -147,6 +179,13 @@ pub fn outcome(report: &PretrainReport, screen: &Screen) -> Result<()> {
         "trained    {steps} steps in {seconds:.0} s at {images_per_second:.1} images/s; training loss {loss:.4}, \
          accuracy {accuracy:.4} (chance {chance:.4})"
     ))?;
+    if let Some(share) = report.communication {
+        let ranks = report.ranks;
+        screen.result(format!(
+            "ranks      {ranks}; communication took {:.1} % of the time, waiting included",
+            100.0 * share
+        ))?;
+    }
     if let Some(found) = &report.held_out {
         screen.result(format!(
             "held out   accuracy {:.4} ± {:.4} on {} images kept away from training ({} masks each; chance {:.4})",

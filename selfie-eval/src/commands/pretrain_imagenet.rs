@@ -41,7 +41,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = shared.screen();
     let preset = if shared.names_data() { "imagenet224" } else { "sample" };
     let remark = (preset == "sample" && start.resume.is_none()).then_some(NO_DATA);
-    let pretrained = train(preset, remark, lengths, start, shared, interrupt)?;
+    let Some(pretrained) = train(preset, remark, lengths, start, shared, interrupt)? else { return Ok(()) };
     outcome(&pretrained, &screen)?;
     let run = RunDir::open(&pretrained.run_dir)?;
     let device = shared.device()?.select()?;

@@ -45,21 +45,22 @@ impl RunConfig {
     }
 }
 
-/// What a continued run changes that it must not, each as "key: was, is"; empty where it may go on.
+/// What a continued run changes that it must not, each as "key: was, is"; empty where it may go on. A key that is younger
+/// than the checkpoint had the value that it has by default.
 #[must_use]
 pub fn recipe_changes(was: &Value, is: &Value) -> Vec<String> {
     let (was, is) = (flat(was), flat(is));
     let mut keys: Vec<_> = was.iter().chain(&is).map(|(key, _)| key).collect();
     keys.sort();
     keys.dedup();
+    let defaults = RunConfig::default().recipe().map(|recipe| flat(&recipe)).unwrap_or_default();
     let find = |among: &[(String, Value)], key: &str| {
-        among
-            .iter()
-            .find(|(known, _)| known == key)
-            .map_or_else(|| "nothing".to_owned(), |(_, value)| value.to_string())
+        among.iter().find(|(known, _)| known == key).map(|(_, value)| value.to_string())
     };
+    let nothing = || "nothing".to_owned();
     let change = |key: &&String| {
-        let (was, is) = (find(&was, key), find(&is, key));
+        let was = find(&was, key).or_else(|| find(&defaults, key)).unwrap_or_else(nothing);
+        let is = find(&is, key).unwrap_or_else(nothing);
         (was != is && !MAY_CHANGE.contains(&key.as_str())).then(|| format!("{key}: was {was}, is {is}"))
     };
     keys.iter().filter_map(change).collect()
@@ -93,5 +94,15 @@ mod tests {
         (other.optim.lr, other.run.steps) = (0.5, 7);
         let changes = recipe_changes(&config.recipe().unwrap(), &other.recipe().unwrap());
         assert_eq!(changes, ["optim.lr: was 0.1, is 0.5"]);
+    }
+
+    #[test]
+    fn a_key_that_the_checkpoint_does_not_know_may_only_have_its_default() {
+        let mut was = RunConfig::default().recipe().unwrap();
+        was["run"].as_object_mut().unwrap().remove("sync_norm");
+        let mut is = RunConfig::default();
+        assert!(recipe_changes(&was, &is.recipe().unwrap()).is_empty());
+        is.run.sync_norm = true;
+        assert_eq!(recipe_changes(&was, &is.recipe().unwrap()), ["run.sync_norm: was false, is true"]);
     }
 }

@@ -129,6 +129,8 @@ pub struct RunSettings {
     /// Images that go through the model at once, at most; the gradients of a batch's equal parts are summed. 0 = the
     /// whole batch. Batch norm's statistics are those of a part.
     pub micro_batch_size: usize,
+    /// Whether batch norm's statistics are those of all ranks' parts together; by default each rank has its own.
+    pub sync_norm: bool,
     /// Steps between two lines of metrics.
     pub log_every: u64,
     /// Steps between two checkpoints; 0 = only at the end.
@@ -161,6 +163,7 @@ impl Default for RunSettings {
             steps: 120_000,
             batch_size: 512,
             micro_batch_size: 0,
+            sync_norm: false,
             log_every: 50,
             checkpoint_every: 1000,
             eval_every: 5000,
@@ -196,9 +199,14 @@ impl RunSettings {
     /// ```
     #[must_use]
     pub fn micro_batch(&self) -> usize {
+        self.micro_batch_of(self.batch_size)
+    }
+
+    /// The same of one rank's `images` of a batch.
+    pub(crate) fn micro_batch_of(&self, images: usize) -> usize {
         match self.micro_batch_size {
-            0 => self.batch_size,
-            most => self.batch_size.div_ceil(self.batch_size.div_ceil(most)),
+            0 => images.max(1),
+            most => images.div_ceil(images.div_ceil(most).max(1)).max(1),
         }
     }
 }

@@ -45,6 +45,15 @@ impl HostTensor {
         Ok(Tensor::from_vec(self.values, self.dims, &Device::Cpu)?)
     }
 
+    /// Adds the values, as a file holds them, to a checksum.
+    pub(crate) fn hash_into(&self, hasher: &mut crc32fast::Hasher) {
+        let hashed: std::result::Result<(), std::convert::Infallible> = self.bytes(|bytes| {
+            hasher.update(bytes);
+            Ok(())
+        });
+        let Ok(()) = hashed;
+    }
+
     /// The values as the file holds them, piece by piece.
     fn bytes<E>(&self, mut take: impl FnMut(&[u8]) -> std::result::Result<(), E>) -> std::result::Result<(), E> {
         let mut buffer = [0; 4 * CHUNK];
@@ -71,11 +80,7 @@ pub(crate) fn write_host(path: &Path, tensors: &BTreeMap<String, HostTensor>, mu
     metadata.sort_all_objects();
     let mut hasher = crc32fast::Hasher::new();
     for tensor in tensors.values() {
-        let hashed: std::result::Result<(), std::convert::Infallible> = tensor.bytes(|bytes| {
-            hasher.update(bytes);
-            Ok(())
-        });
-        let Ok(()) = hashed;
+        tensor.hash_into(&mut hasher);
     }
     metadata[CHECKSUM] = Value::String(checksum(hasher, &metadata));
     metadata.sort_all_objects();

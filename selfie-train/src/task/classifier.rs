@@ -95,7 +95,9 @@ mod tests {
         let network = PatchPool::new(&config, 5, store.builder()).unwrap();
         let values: Vec<f32> = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.7).sin()).collect();
         let images = Tensor::from_vec(values, (2, 3, 32, 32), &Device::Cpu).unwrap();
-        let logits = Classifier::PatchPool(Box::new(network)).forward(&images, Mode::Train { dropout: 1 }).unwrap();
+        let logits = Classifier::PatchPool(Box::new(network))
+            .forward(&images, Mode::Train { dropout: 1, first_image: 0 })
+            .unwrap();
         (logits, store)
     }
 

@@ -33,9 +33,12 @@ impl Classification {
         &self.network
     }
 
-    fn mode(&self, phase: Phase) -> Mode {
+    fn mode(&self, batch: &Batch, phase: Phase) -> Mode {
         match phase {
-            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
+            Phase::Train { step } => {
+                let dropout = derive(self.seed, Purpose::Dropout, step, 0);
+                Mode::Train { dropout, first_image: batch.positions.start }
+            }
             Phase::Eval { .. } => Mode::Eval,
         }
     }
@@ -47,7 +50,7 @@ impl Task for Classification {
             .labels
             .as_ref()
             .ok_or_else(|| Error::config("--data", "images without labels, expected a folder for each class"))?;
-        let logits = self.network.forward(&batch.images, self.mode(phase))?; // (B, classes)
+        let logits = self.network.forward(&batch.images, self.mode(batch, phase))?; // (B, classes)
         let loss = cross_entropy(&logits, labels, self.label_smoothing)?; // ()
         let right = logits.detach().argmax(D::Minus1)?.eq(labels)?; // (B)
         let accuracy = right.to_dtype(DType::F32)?.mean_all()?;
@@ -59,7 +62,7 @@ impl Task for Classification {
     }
 
     fn activations(&self, batch: &Batch, phase: Phase) -> Result<Vec<(String, f32)>> {
-        let mode = self.mode(phase);
+        let mode = self.mode(batch, phase);
         let mut found = self.network.activations(&batch.images, mode)?;
         found.push(("logits".to_owned(), largest(&self.network.forward(&batch.images, mode)?)?));
         Ok(found)

@@ -45,9 +45,12 @@ impl MaskedPatches {
         &self.model
     }
 
-    fn mode(&self, phase: Phase) -> Mode {
+    fn mode(&self, batch: &Batch, phase: Phase) -> Mode {
         match phase {
-            Phase::Train { step, part } => Mode::Train { dropout: derive(self.seed, Purpose::Dropout, step, part) },
+            Phase::Train { step } => {
+                let dropout = derive(self.seed, Purpose::Dropout, step, 0);
+                Mode::Train { dropout, first_image: batch.positions.start }
+            }
             Phase::Eval { .. } => Mode::Eval,
         }
     }
@@ -58,7 +61,7 @@ impl MaskedPatches {
     /// Where the device fails.
     pub fn puzzle(&self, images: Range<u64>, phase: Phase, device: &Device) -> Result<Puzzle> {
         let (masks, distractors) = match phase {
-            Phase::Train { step, .. } => {
+            Phase::Train { step } => {
                 let step = if self.scope == MaskScope::PerBatch { step } else { 0 };
                 (derive(self.seed, Purpose::Mask, step, 0), derive(self.seed, Purpose::Distractors, 0, 0))
             }
@@ -72,7 +75,7 @@ impl MaskedPatches {
 impl Task for MaskedPatches {
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
         let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
-        answer(self.model.forward(&batch.images, &puzzle, self.mode(phase))?)
+        answer(self.model.forward(&batch.images, &puzzle, self.mode(batch, phase))?)
     }
 
     /// The patches are embedded once: in eval mode that does not depend on the mask.
@@ -96,7 +99,7 @@ impl Task for MaskedPatches {
     }
 
     fn activations(&self, batch: &Batch, phase: Phase) -> Result<Vec<(String, f32)>> {
-        let mode = self.mode(phase);
+        let mode = self.mode(batch, phase);
         let trunk = self.model.encoder().activations(&self.model.patches(&batch.images)?, mode.trunk())?;
         let mut found: Vec<_> = trunk.into_iter().map(|(layer, most)| (format!("encoder.{layer}"), most)).collect();
         let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;

@@ -65,11 +65,11 @@ impl<T: Task> Trainer<'_, T> {
 
     /// "; the largest activations are those of LAYER (value)": the first layer that is not finite, or else the largest.
     fn origin(&self, batch: &Batch, step: u64) -> Result<String> {
-        let (size, micro) = (batch.len(), self.plan.run.micro_batch());
+        let (size, micro) = (batch.len(), self.plan.run.micro_batch_of(batch.len()));
         let mut largest: Option<(String, f32)> = None;
-        for (part, start) in (0..size).step_by(micro).enumerate() {
+        for start in (0..size).step_by(micro) {
             let piece = batch.narrow(start, micro.min(size - start))?;
-            for (layer, value) in self.task.activations(&piece, Phase::Train { step, part: part as u64 })? {
+            for (layer, value) in self.task.activations(&piece, Phase::Train { step })? {
                 if !value.is_finite() {
                     return Ok(format!("; the first layer that is not finite is {layer} ({value})"));
                 }

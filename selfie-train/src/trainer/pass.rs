@@ -19,20 +19,21 @@ pub(super) struct Pass {
     pub(super) accuracy: Tensor,
     /// Features of the last part: (n, D).
     pub(super) features: Option<Tensor>,
-    /// Images.
+    /// Images, those of all ranks.
     pub(super) images: usize,
 }
 
 impl<T: Task> Trainer<'_, T> {
-    /// The gradient of the mean loss over one batch.
+    /// This rank's share in the gradient of the mean loss over one batch, of which `batch` is its part.
     pub(super) fn pass(&self, batch: &Batch, step: u64, parameters: &[Parameter]) -> Result<Pass> {
-        let (size, micro) = (batch.len(), self.plan.run.micro_batch());
+        let (size, micro) = (batch.len(), self.plan.run.micro_batch_of(batch.len()));
+        let whole = if self.ranks.is_alone() { size } else { self.plan.run.batch_size };
         let mut gradients = Gradients::default();
         let (mut loss, mut accuracy, mut features) = (None, None, None);
-        for (part, start) in (0..size).step_by(micro).enumerate() {
+        for start in (0..size).step_by(micro) {
             let piece = batch.narrow(start, micro.min(size - start))?;
-            let output = self.task.loss(&piece, Phase::Train { step, part: part as u64 })?;
-            let share = piece.len() as f64 / size as f64;
+            let output = self.task.loss(&piece, Phase::Train { step })?;
+            let share = piece.len() as f64 / whole as f64;
             let of_part = if share == 1.0 { output.loss } else { (output.loss * share)? };
             gradients.add(Gradients::backward(&of_part, parameters)?)?;
             add(&mut loss, of_part.detach())?;
@@ -45,7 +46,7 @@ impl<T: Task> Trainer<'_, T> {
             loss: loss.map_or_else(nothing, Ok)?,
             accuracy: accuracy.map_or_else(nothing, Ok)?,
             features,
-            images: size,
+            images: whole,
         })
     }
 }

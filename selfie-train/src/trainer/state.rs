@@ -39,6 +39,8 @@ pub struct TrainReport {
     pub chance: f64,
     /// Mean speed of this session, evaluations and checkpoints aside.
     pub images_per_second: f64,
+    /// Share of that time that went into communication between ranks, waiting for the slowest included; none where there is one.
+    pub communication: Option<f64>,
     /// The evaluation after the last step.
     pub held_out: Option<Evaluation>,
     /// The best evaluation of the run.

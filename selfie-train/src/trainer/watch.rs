@@ -128,6 +128,7 @@ mod tests {
             feature_std: Some(0.4),
             skipped: 0,
             images_per_second: 1.0,
+            communication: None,
             data_wait: 0.1,
             peak_rss_mb: None,
         }

@@ -7,23 +7,33 @@ use candle_core::Tensor;
 use super::pass::{Pass, add};
 use crate::error::Result;
 
+/// Time that the loop has stood still so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waited {
+    /// For images.
+    pub(super) images: Duration,
+    /// With the other ranks.
+    pub(super) ranks: Duration,
+}
+
 /// The steps since the last line, and the whole session.
 pub(super) struct Window {
     loss: Option<Tensor>,
     accuracy: Option<Tensor>,
     steps: u64,
     images: usize,
-    /// What the loader had waited when the window began.
-    waited_before: Duration,
+    /// What had been waited when the window began.
+    waited_before: Waited,
     /// Time spent training, up to the last pause.
     busy: Duration,
     running_since: Instant,
     session_images: usize,
     session_busy: Duration,
+    session_ranks: Duration,
 }
 
 impl Window {
-    pub(super) fn new(waited: Duration) -> Self {
+    pub(super) fn new(waited: Waited) -> Self {
         Self {
             loss: None,
             accuracy: None,
@@ -34,6 +44,7 @@ impl Window {
             running_since: Instant::now(),
             session_images: 0,
             session_busy: Duration::ZERO,
+            session_ranks: Duration::ZERO,
         }
     }
 
@@ -57,10 +68,11 @@ impl Window {
     }
 
     /// Begins the next window.
-    pub(super) fn restart(&mut self, waited: Duration) {
+    pub(super) fn restart(&mut self, waited: Waited) {
         let session_images = self.session_images + self.images;
         let session_busy = self.session_busy + self.elapsed();
-        *self = Self { session_images, session_busy, ..Self::new(waited) };
+        let session_ranks = self.session_ranks + waited.ranks.saturating_sub(self.waited_before.ranks);
+        *self = Self { session_images, session_busy, session_ranks, ..Self::new(waited) };
     }
 
     pub(super) fn loss(&self) -> Result<f64> {
@@ -80,9 +92,15 @@ impl Window {
         self.session_images as f64 / seconds(self.session_busy)
     }
 
-    /// Share of the window's time that was spent waiting for images, which the loader has added up to `waited`.
-    pub(super) fn data_wait(&self, waited: Duration) -> f64 {
-        (waited.saturating_sub(self.waited_before).as_secs_f64() / seconds(self.elapsed())).min(1.0)
+    /// Share of all windows' time that was spent with the other ranks.
+    pub(super) fn session_communication(&self) -> f64 {
+        self.session_ranks.as_secs_f64() / seconds(self.session_busy)
+    }
+
+    /// Shares of the window's time that were spent waiting for images and with the other ranks, which have added up to `waited`.
+    pub(super) fn share(&self, waited: Waited) -> (f64, f64) {
+        let of = |now: Duration, before| (now.saturating_sub(before).as_secs_f64() / seconds(self.elapsed())).min(1.0);
+        (of(waited.images, self.waited_before.images), of(waited.ranks, self.waited_before.ranks))
     }
 
     fn mean(&self, sum: Option<&Tensor>) -> Result<f64> {

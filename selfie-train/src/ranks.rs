@@ -1,0 +1,233 @@
+//! The processes that share one training, called ranks as in MPI: which of them this is, and the few things that all do at once.
+//!
+//! Each rank takes its part of every batch; what they compute is summed in one flat tensor a step. Three ways to do so: one
+//! process, which has nothing to sum; MPI; and NCCL for what lies on NVIDIA's cards, with MPI for everything else. All ranks
+//! call the same functions in the same order, and only rank 0 writes and speaks.
+
+#[cfg(feature = "mpi")]
+mod mpi;
+#[cfg(feature = "nccl")]
+mod nccl;
+mod started;
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::store::{HostTensor, ParamStore};
+pub use started::{local_rank, local_size, started_as};
+
+/// What connects the ranks.
+trait Link: Debug + Send + Sync {
+    /// Which one this is, counted from 0.
+    fn rank(&self) -> usize;
+    /// How many there are.
+    fn size(&self) -> usize;
+    /// The sum over all ranks: same shape, type and device, the same bits everywhere.
+    fn sum(&self, part: &Tensor) -> candle_core::Result<Tensor>;
+    /// Rank 0's values in place of everybody's.
+    fn broadcast(&self, values: &mut [f32]);
+    /// Everybody's value, by rank.
+    fn gather(&self, value: u64) -> Vec<u64>;
+    /// Leaves in good order, together with all others.
+    fn finish(&self);
+}
+
+/// One process.
+#[derive(Debug)]
+struct Alone;
+
+impl Link for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+    fn size(&self) -> usize {
+        1
+    }
+    fn sum(&self, part: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(part.clone())
+    }
+    fn broadcast(&self, _: &mut [f32]) {}
+    fn gather(&self, value: u64) -> Vec<u64> {
+        vec![value]
+    }
+    fn finish(&self) {}
+}
+
+/// The processes that share a training, as one of them sees them.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use selfie_train::Ranks;
+/// let ranks = Ranks::default(); // one process
+/// assert_eq!((ranks.rank(), ranks.size()), (0, 1));
+/// assert_eq!(ranks.sum(&Tensor::new(&[1f32, 2.], &Device::Cpu)?)?.to_vec1::<f32>()?, [1., 2.]);
+/// # Ok::<(), selfie_train::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Ranks {
+    link: Box<dyn Link>,
+    /// The direct way between cards.
+    #[cfg(feature = "nccl")]
+    cards: std::sync::OnceLock<nccl::Cards>,
+    /// Nanoseconds spent with the others: travelling, and waiting for the slowest.
+    spent: AtomicU64,
+}
+
+impl Default for Ranks {
+    fn default() -> Self {
+        Self::of(Alone)
+    }
+}
+
+impl Ranks {
+    fn of(link: impl Link + 'static) -> Self {
+        Self {
+            link: Box::new(link),
+            #[cfg(feature = "nccl")]
+            cards: std::sync::OnceLock::new(),
+            spent: AtomicU64::new(0),
+        }
+    }
+
+    /// The ranks that `mpirun` or `srun` started with this process; one where it was started alone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there are several and this program was built without the feature `mpi`, or MPI does not start.
+    pub fn join() -> Result<Self> {
+        match started::size() {
+            0 | 1 => Ok(Self::default()),
+            #[cfg(feature = "mpi")]
+            _ => Ok(Self::of(mpi::World::join()?)),
+            #[cfg(not(feature = "mpi"))]
+            several => Err(Error::config(
+                "ranks",
+                format!(
+                    "met {several} processes started together, but this program was built without the feature `mpi`: \
+                     start it by cargo xtask COMMAND --ranks {several}, which builds with it"
+                ),
+            )),
+        }
+    }
+
+    /// From here on what lies on `device`, an NVIDIA card, is summed there, if this program was built with the feature `nccl`. All
+    /// ranks call it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where NCCL does not start.
+    pub fn use_cards(&self, device: &Device) -> Result<()> {
+        #[cfg(feature = "nccl")]
+        if let (Device::Cuda(device), false) = (device, self.is_alone()) {
+            // A second device keeps to the first one's group: there is one a process.
+            let _ = self.cards.set(nccl::Cards::connect(self.link.as_ref(), device)?);
+        }
+        tracing::debug!(ranks = ?self.link, ?device, "computing");
+        Ok(())
+    }
+
+    /// Which one this is, counted from 0.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.link.rank()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.link.size()
+    }
+
+    /// Whether this is the one that writes and speaks.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Whether there is only one.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.size() == 1
+    }
+
+    /// The sum of `part` over all ranks: same shape, type and device, the same bits everywhere; without a gradient.
+    ///
+    /// # Errors
+    /// Where the type cannot be sent, or the device fails.
+    pub fn sum(&self, part: &Tensor) -> Result<Tensor> {
+        Ok(selfie_encoder::Reduction::sum(self, part)?)
+    }
+
+    /// Rank 0's weights and running statistics in place of everybody's.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn broadcast(&self, store: &ParamStore) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let tensors = store.tensors();
+        let mut values = Vec::with_capacity(tensors.len());
+        for (_, tensor) in &tensors {
+            let mut flat = tensor.flatten_all()?.to_vec1::<f32>()?;
+            self.timed(|| self.link.broadcast(&mut flat));
+            values.push(Tensor::from_vec(flat, tensor.shape(), tensor.device())?);
+        }
+        Ok(store.set_all(&values)?)
+    }
+
+    /// Whether all ranks have the same weights and running statistics, to the bit, after `step` steps.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`] where they do not, with the checksum of each.
+    pub fn check_equal(&self, store: &ParamStore, step: u64) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let mut sum = crc32fast::Hasher::new();
+        for (_, tensor) in store.tensors() {
+            HostTensor::copy(&tensor)?.hash_into(&mut sum);
+        }
+        let sums = self.timed(|| self.link.gather(sum.finalize().into()));
+        if sums.iter().all(|&other| other == sums[0]) {
+            return Ok(());
+        }
+        let sums = sums.iter().map(|sum| format!("{sum:08x}")).collect::<Vec<_>>().join(", ");
+        Err(Error::Ranks { reason: format!("the weights differ after step {step}: their checksums are {sums}") })
+    }
+
+    /// Time spent with the other ranks so far, waiting for the slowest included.
+    #[must_use]
+    pub fn time_spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// Leaves in good order, together with all others; nothing may be asked of them afterwards. A process that ends without
+    /// it, by an error or by a signal, is taken for dead by what started it, which then ends the others.
+    pub fn finish(&self) {
+        self.link.finish();
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(nanoseconds, Ordering::Relaxed);
+        result
+    }
+}
+
+/// So norms can go by the statistics of the whole batch.
+impl selfie_encoder::Reduction for Ranks {
+    fn sum(&self, part: &Tensor) -> candle_core::Result<Tensor> {
+        self.timed(|| {
+            #[cfg(feature = "nccl")]
+            if let (Some(cards), true) = (self.cards.get(), part.device().is_cuda()) {
+                return cards.sum(part);
+            }
+            self.link.sum(part)
+        })
+    }
+}
