@@ -36,12 +36,24 @@ pub(crate) enum Path {
     Fused,
     /// Candle's own ops: every device and type.
     Composed,
+    /// The same with the factors of every product rounded to bf16; on the CPU, where Candle has no such product, it is emulated
+    /// in f32.
+    Bf16,
 }
 
 impl Path {
     /// The one place that chooses.
-    pub(crate) fn of(x: &Tensor) -> Self {
-        if x.device().is_cpu() && x.dtype() == DType::F32 { Self::Fused } else { Self::Composed }
+    pub(crate) fn of(x: &Tensor, bf16: bool) -> Self {
+        match (bf16, x.device().is_cpu() && x.dtype() == DType::F32) {
+            (true, _) => Self::Bf16,
+            (false, true) => Self::Fused,
+            (false, false) => Self::Composed,
+        }
+    }
+
+    /// How Candle's own ops multiply.
+    fn product(self) -> composed::Product {
+        if self == Self::Bf16 { composed::bf16_product } else { Tensor::matmul }
     }
 
     /// Multi-head attention of the first `queries` tokens to all tokens, before the output projection.
@@ -57,7 +69,7 @@ impl Path {
     ) -> Result<Tensor> {
         match self {
             Self::Fused => attention::attention(x, (w, b), heads, queries, dropout),
-            Self::Composed => composed::attention(x, (w, b), heads, queries, dropout),
+            _ => composed::attention(x, (w, b), heads, queries, dropout, self.product()),
         }
     }
 
@@ -65,7 +77,7 @@ impl Path {
     pub(crate) fn project(self, x: &Tensor, w: &Tensor) -> Result<Tensor> {
         match self {
             Self::Fused => project::project(x, w),
-            Self::Composed => composed::project(x, w),
+            _ => composed::project(x, w, self.product()),
         }
     }
 
@@ -74,7 +86,7 @@ impl Path {
     pub(crate) fn residual_norm(self, x: &Tensor, y: &Tensor, vectors: &Tensor, dropout: Dropout) -> Result<Tensor> {
         match self {
             Self::Fused => residual_norm::residual_norm(x, y, vectors, dropout),
-            Self::Composed => composed::residual_norm(x, y, vectors, dropout),
+            _ => composed::residual_norm(x, y, vectors, dropout),
         }
     }
 
@@ -82,7 +94,7 @@ impl Path {
     pub(crate) fn linear_gelu(self, x: &Tensor, (w, b): (&Tensor, &Tensor), dropout: Dropout) -> Result<Tensor> {
         match self {
             Self::Fused => linear_gelu::linear_gelu(x, (w, b), dropout),
-            Self::Composed => composed::linear_gelu(x, (w, b), dropout),
+            _ => composed::linear_gelu(x, (w, b), dropout, self.product()),
         }
     }
 }

@@ -46,6 +46,7 @@ pub struct AttentionPool {
     positions: PositionTable,
     blocks: Vec<Block>,
     last: Block,
+    bf16: bool,
 }
 
 impl AttentionPool {
@@ -70,7 +71,13 @@ impl AttentionPool {
         let blocks = (0..config.depth - 1).map(block).collect::<Result<_>>()?;
         let last = block(config.depth - 1)?;
         let (cells, context_positions) = (rows * cols, config.context_positions);
-        Ok(Self { embed_dim, cells, context_positions, u0, positions, blocks, last })
+        Ok(Self { embed_dim, cells, context_positions, u0, positions, blocks, last, bf16: false })
+    }
+
+    /// The same network with its products in bf16: factors rounded, everything between them in f32, parameters and norms too.
+    /// On the CPU they are emulated, which is slower than f32.
+    pub fn with_bf16_products(self) -> Self {
+        Self { bf16: true, ..self }
     }
 
     /// The embedding width D.
@@ -90,7 +97,8 @@ impl AttentionPool {
     /// and the masked cells, u32 in 0..N -> u (B, D), queries (B, M, D). B, K, M >= 1; the order within K does not matter.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::DType`] or [`Error::Index`] with the argument that does not fit.
+    /// [`Error::Shape`], [`Error::DType`] or [`Error::Index`] with the argument that does not fit; the values of an index are looked
+    /// at on the CPU only.
     pub fn forward(
         &self,
         context: &Tensor,
@@ -98,7 +106,7 @@ impl AttentionPool {
         target_index: &Tensor,
         mode: Mode,
     ) -> Result<Pooled> {
-        let path = Path::of(context);
+        let path = Path::of(context, self.bf16);
         let (pooled, _) = self.run(context, context_index, target_index, mode, path)?;
         Ok(pooled)
     }
@@ -113,7 +121,7 @@ impl AttentionPool {
         target_index: &Tensor,
         mode: Mode,
     ) -> Result<(Pooled, Tensor)> {
-        let path = Path::of(context);
+        let path = Path::of(context, self.bf16);
         let (pooled, tokens) = self.run(context, context_index, target_index, mode, path)?;
         Ok((pooled, self.last.attention_of_first(&tokens)?))
     }
@@ -171,6 +179,9 @@ impl AttentionPool {
         }
         if index.dtype() != DType::U32 {
             return Err(Error::DType { what, expected: DType::U32, got: index.dtype() });
+        }
+        if !index.device().is_cpu() {
+            return Ok(()); // reading it would wait for everything that a GPU has still to do
         }
         let cells = self.cells;
         match index.flatten_all()?.to_vec1::<u32>()?.into_iter().find(|&i| i as usize >= cells) {

@@ -1,5 +1,6 @@
 //! Convolution and batch norm as layers: the parameters, and one call of [`crate::ops`] each.
 
+use crate::ops::norm::{Moments, MomentsOf};
 use crate::ops::{self, Statistics};
 use crate::reduction::Reduction;
 use candle_core::{Result, Tensor};
@@ -29,6 +30,8 @@ pub(crate) struct Conv {
     pub weight: Tensor,
     pub stride: usize,
     pub padding: usize,
+    /// Whether its product is made in bf16.
+    pub bf16: bool,
 }
 
 impl Conv {
@@ -40,12 +43,15 @@ impl Conv {
             non_linearity: init::NonLinearity::ReLU,
         };
         let weight = vb.get_with_hints((channels.1, channels.0, kernel, kernel), "weight", he)?;
-        Ok(Self { weight, stride, padding: kernel / 2 })
+        Ok(Self { weight, stride, padding: kernel / 2, bf16: false })
     }
 
     /// (B, H, W, in) -> (B, H', W', out).
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::conv2d(x, &self.weight, self.stride, self.padding)
+        match self.bf16 {
+            true => ops::conv2d_bf16(x, &self.weight, self.stride, self.padding),
+            false => ops::conv2d(x, &self.weight, self.stride, self.padding),
+        }
     }
 }
 
@@ -83,6 +89,15 @@ impl BatchNorm {
             self.update(&mean, &variance)?;
         }
         Ok(y)
+    }
+
+    /// How the batch's moments are taken; not at all where the running ones count.
+    pub(crate) fn moments_of(&self, mode: Mode) -> Option<MomentsOf> {
+        match (mode, &self.shared) {
+            (Mode::Train, None) => Some(Moments::of),
+            (Mode::Train, Some(_)) => Some(Moments::exactly_of),
+            (Mode::Eval, _) => None,
+        }
     }
 
     /// Moves the running statistics, in place, towards a batch's mean and unbiased variance (C).

@@ -63,7 +63,13 @@ pub enum Statistics<'a> {
 /// # Errors
 /// Where the kernel is not square, has other input channels than the image, or is larger than the padded image.
 pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    if on_cpu(x) { conv_op::conv2d(x, w, stride, padding) } else { composed::conv2d(x, w, stride, padding) }
+    if on_cpu(x) { conv_op::conv2d(x, w, stride, padding) } else { composed::conv2d(x, w, stride, padding, false) }
+}
+
+/// [`conv2d`] with image and kernel rounded to bf16: products run in bf16 where the device has them. Candle's CPU has not: there
+/// they are emulated, in f32 from the rounded values. In and out stay f32.
+pub(crate) fn conv2d_bf16(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    composed::conv2d(x, w, stride, padding, true)
 }
 
 /// What [`batch_norm`] gives: the normalised tensor, and the batch's mean and unbiased variance (C) where it went by them.

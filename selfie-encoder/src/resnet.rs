@@ -65,6 +65,11 @@ impl ResNet {
         Ok(Self { trunk: self.trunk.with_frozen_stages(stages)?, ..self })
     }
 
+    /// The same network with the trunk's products in bf16 ([`Trunk::with_bf16_products`]); the classifier's stays in f32.
+    pub fn with_bf16_products(self) -> Self {
+        Self { trunk: self.trunk.with_bf16_products(), ..self }
+    }
+
     /// The same network with norms over the batch that several processes share ([`Trunk::with_shared_norms`]).
     pub fn with_shared_norms(self, reduction: Arc<dyn Reduction>) -> Self {
         Self { trunk: self.trunk.with_shared_norms(reduction), ..self }

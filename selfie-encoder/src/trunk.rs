@@ -94,6 +94,18 @@ impl Trunk {
         Ok(self)
     }
 
+    /// The same trunk with the products of its convolutions in bf16: factors rounded, everything between them in f32, parameters and
+    /// norms too. It runs by single ops; on the CPU the products are emulated, which is slower than f32.
+    pub fn with_bf16_products(mut self) -> Self {
+        let blocks = self.stages.iter_mut().flatten();
+        let inner =
+            blocks.flat_map(|block| block.convs.iter_mut().chain(block.downsample.as_mut().map(|(conv, _)| conv)));
+        for conv in std::iter::once(&mut self.stem).chain(inner) {
+            conv.bf16 = true;
+        }
+        self
+    }
+
     /// The same trunk whose norms go by the statistics of the batch that several processes share, in training.
     pub fn with_shared_norms(mut self, reduction: Arc<dyn Reduction>) -> Self {
         let blocks = self.stages.iter_mut().flatten();
@@ -146,7 +158,7 @@ impl Trunk {
                 return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
             }
         }
-        if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op()) {
+        if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op() && !self.stem.bf16) {
             let stem = (&self.stem, norm, self.config.stem);
             return Ok(fused::forward(stem, &self.stages, self.frozen_stages, x, mode)?);
         }

@@ -79,6 +79,9 @@ impl Cli {
     }
 }
 
+#[cfg(all(test, unix))]
+mod dry_run;
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -88,34 +91,6 @@ mod tests {
     #[test]
     fn clap_accepts_the_declaration() {
         Cli::command().debug_assert();
-    }
-
-    /// The calls in a file of the project, each as the program gets it: what stands behind `cargo xtask` on a line, without a comment;
-    /// variables of the shell and N are 1.
-    fn calls(file: &str) -> Vec<Vec<String>> {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
-        let text = std::fs::read_to_string(path).unwrap();
-        let commands = text.lines().filter_map(|line| {
-            let line = line.trim_start().trim_start_matches("srun ");
-            Some(line.strip_prefix("cargo xtask ")?.split(" #").next().unwrap_or_default())
-        });
-        let word = |word: &str| match word.trim_matches('"') {
-            variable if variable.starts_with('$') || variable == "N" => "1".to_owned(),
-            word => word.to_owned(),
-        };
-        commands.map(|command| ["selfie"].into_iter().chain(command.split_whitespace()).map(word).collect()).collect()
-    }
-
-    #[test]
-    fn the_job_script_and_the_readme_call_what_exists() {
-        for (file, least) in [("xtask/slurm/pretrain-imagenet.sbatch", 4), ("README.md", 10)] {
-            let calls = calls(file);
-            assert!(calls.len() >= least, "{file} has {} calls", calls.len());
-            for call in calls {
-                let parsed = Cli::try_parse_from(&call).map(drop).map_err(|error| error.to_string());
-                assert_eq!(parsed, Ok(()), "{file}: {}", call.join(" "));
-            }
-        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use finetune::{FinetuneConfig, Head};
 pub use recipe::recipe_changes;
 pub use resolve::Override;
-pub use sections::{OnNonfinite, OptimConfig, OptimName, RunSettings, ScheduleConfig, ScheduleName};
+pub use sections::{OnNonfinite, OptimConfig, OptimName, Precision, RunSettings, ScheduleConfig, ScheduleName};
 
 use crate::data::DataConfig;
 use crate::error::{Error, Result};

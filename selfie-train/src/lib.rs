@@ -30,8 +30,8 @@ mod trainer;
 
 pub use checkpoint::{Best, Checkpoint, Record};
 pub use config::{
-    FinetuneConfig, Head, OnNonfinite, OptimConfig, OptimName, Override, Plan, RunConfig, RunSettings, ScheduleConfig,
-    ScheduleName, recipe_changes,
+    FinetuneConfig, Head, OnNonfinite, OptimConfig, OptimName, Override, Plan, Precision, RunConfig, RunSettings,
+    ScheduleConfig, ScheduleName, recipe_changes,
 };
 pub use data::{
     Augment, BadImages, Batch, Colours, DataConfig, DataError, DataResult, Dataset, HubFile, HubUpload, Image8,

@@ -13,7 +13,7 @@ use selfie_encoder::{Reduction, Trunk};
 use selfie_loss::InfoNce;
 use selfie_patch::{Mask, PatchGrid, gather};
 
-use crate::config::RunConfig;
+use crate::config::{Precision, RunConfig};
 use crate::error::Result;
 
 /// Training with its own randomness, or evaluation.
@@ -75,9 +75,12 @@ impl SelfieModel {
     /// Where a section of the configuration cannot be, or the builder has no fitting variable.
     pub fn new(config: &RunConfig, vb: VarBuilder) -> Result<Self> {
         let grid = config.patch.grid()?;
+        let bf16 = config.run.precision == Precision::Bf16;
         let encoder = Trunk::new(&config.encoder, vb.pp("encoder"))?;
+        let encoder = if bf16 { encoder.with_bf16_products() } else { encoder };
         let cells = (grid.rows(), grid.cols());
         let attnpool = AttentionPool::new(&config.attnpool, encoder.embed_dim(), cells, vb.pp("attnpool"))?;
+        let attnpool = if bf16 { attnpool.with_bf16_products() } else { attnpool };
         let loss = InfoNce::new(&config.loss, config.patch.num_targets)?;
         Ok(Self { grid, encoder, attnpool, loss })
     }

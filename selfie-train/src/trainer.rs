@@ -87,18 +87,19 @@ impl<T: Task> Trainer<'_, T> {
             let batch = loader.next()?.ok_or_else(no_batch)?;
             let statistics = self.statistics()?;
             let mut pass = self.pass(&batch, state.step, &parameters)?;
-            let asked_to_stop = self.exchange(&mut pass, self.stop.load(Ordering::Relaxed))?;
-            let grad_norm = pass.gradients.norm()?;
+            let asked_to_stop = self.exchange(&mut pass, state.step + 1)?;
+            let watched = self.is_watched(state.step + 1);
+            let grad_norm = if watched { Some(pass.gradients.norm()?) } else { None };
 
             // One update, unless it would ruin the weights.
             let lr = learning_rate(state.step, &self.plan.schedule, run.steps, self.plan.optim.lr);
-            if pass.is_finite(grad_norm)? {
-                let clip = clip_factor(grad_norm, self.plan.optim.clip_norm);
+            if pass.is_finite(grad_norm, &window)? {
+                let clip = grad_norm.map_or(1.0, |norm| clip_factor(norm, self.plan.optim.clip_norm));
                 state.optimizer.step(&pass.gradients, lr, clip)?;
                 state.ema.as_mut().map_or(Ok(()), |ema| ema.update(self.store))?;
                 window.add(&pass)?;
             } else {
-                let flaw = self.skip(state, &pass, grad_norm, &batch, statistics, saver.last())?;
+                let flaw = self.skip(state, &pass, grad_norm.unwrap_or(f64::NAN), &batch, statistics, saver.last())?;
                 journal.warn(&flaw);
             }
             let features = pass.features; // the gradients are freed here
@@ -109,7 +110,8 @@ impl<T: Task> Trainer<'_, T> {
             // What it came to.
             let is_last = state.step == run.steps;
             if state.step.is_multiple_of(run.log_every) || is_last {
-                let line = self.measure(state, &window, loader, lr, grad_norm, features.as_ref())?;
+                let line =
+                    self.measure(state, &window, loader, lr, grad_norm.unwrap_or(f64::NAN), features.as_ref())?;
                 journal.step(&line)?;
                 last = Some(line);
                 window.restart(self.waited(loader));
@@ -123,7 +125,8 @@ impl<T: Task> Trainer<'_, T> {
             }
 
             // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
-            let stopping = (asked_to_stop || self.ranks.is_alone() && self.stop.load(Ordering::Relaxed)) && !is_last;
+            let alone_asked = watched && self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
+            let stopping = (asked_to_stop || alone_asked) && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
             if due || is_last || stopping {
                 window.pause();
@@ -176,8 +179,8 @@ impl<T: Task> Trainer<'_, T> {
             step: state.step,
             epoch: images as f64 / self.epoch_images.max(1) as f64,
             images,
-            loss: window.loss()?,
-            accuracy: window.accuracy()?,
+            loss: window.loss()?.unwrap_or(f64::NAN),
+            accuracy: window.accuracy()?.unwrap_or(f64::NAN),
             chance: self.task.chance(),
             lr,
             grad_norm,

@@ -75,6 +75,24 @@ fn every_parameter_receives_a_gradient() {
     }
 }
 
+/// On the CPU they are emulated.
+#[test]
+fn bf16_products_train_weights_that_stay_in_f32() {
+    let config = small::config(std::path::Path::new("unused"), 1);
+    let mut rounded = config.clone();
+    rounded.run.precision = selfie_train::Precision::Bf16;
+    let [exact, rounded] = [config, rounded].map(|config| {
+        let built = built(&config);
+        let output = forward(&built, &images(6, 32), TRAIN, Mode::Train { dropout: 1, first_image: 0 });
+        let gradients = Gradients::backward(&output.loss, &built.store.parameters()).unwrap();
+        let all = (0..built.store.parameters().len()).map(|at| gradients.get(at).unwrap());
+        assert!(all.clone().all(|gradient| gradient.dtype() == candle_core::DType::F32));
+        (output.loss.to_scalar::<f32>().unwrap(), gradients.norm().unwrap())
+    });
+    assert!(exact.0 != rounded.0 && (exact.0 / rounded.0 - 1.0).abs() < 0.02, "{exact:?} {rounded:?}");
+    assert!((exact.1 / rounded.1 - 1.0).abs() < 0.1, "{exact:?} {rounded:?}");
+}
+
 #[test]
 fn gradients_agree_with_finite_differences() {
     for (kind, mut config) in kinds() {

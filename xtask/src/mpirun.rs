@@ -16,12 +16,12 @@ const TOOLS: [&str; 2] = ["mpirun", "mpicc"];
 
 /// Says what to install where something is missing.
 pub fn check() -> Result<(), BadUsage> {
-    let runs = |tool: &&str| {
-        let asked =
-            Command::new(tool).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        !asked.status().is_ok_and(|status| status.success())
+    let runs = |tool: &str| {
+        let mut asked = Command::new(tool);
+        asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
     };
-    match TOOLS.iter().find(runs) {
+    match TOOLS.iter().find(|tool| !runs(tool)) {
         None => Ok(()),
         Some(tool) => Err(BadUsage(format!(
             "--ranks: no {tool} found: install Open MPI and libclang \

@@ -54,6 +54,23 @@ fn both_paths_draw_the_same_dropout_and_agree() -> Result<()> {
 }
 
 #[test]
+fn bf16_products_change_the_third_digit_and_no_type() -> Result<()> {
+    let (pool, inputs) = setup(DType::F32)?;
+    let [context, index, targets] = &inputs;
+    let mode = Mode::Train { seed: 5, first_image: 0 };
+    let exact = pass(&pool, &inputs, mode, Path::Composed)?;
+    let rounded = pass(&pool, &inputs, mode, Path::Bf16)?;
+    for (rounded, exact) in rounded.iter().zip(&exact) {
+        assert_eq!(rounded.dtype(), DType::F32);
+        let apart = deviation(rounded, exact)?;
+        assert!(apart > 1e-4 && apart < 5e-2, "{apart}");
+    }
+    let asked_for = pool.with_bf16_products().forward(context, index, targets, mode)?.queries;
+    assert_eq!(deviation(&asked_for, &rounded[0])?, 0.0);
+    Ok(())
+}
+
+#[test]
 fn other_types_take_the_composed_path() -> Result<()> {
     let (pool, inputs) = setup(DType::F64)?;
     let [context, index, targets] = &inputs;

@@ -80,7 +80,7 @@ impl Unit {
         let geometry = self.geometry(input)?;
         let weights = with_floats(&self.conv.weight, |w| pack_forward(&geometry, w))?;
         let mut z = Buffer::new(images * geometry.floats().1);
-        let moments = conv::forward(&geometry, images, source, &weights, &mut z, mode == Mode::Train);
+        let moments = conv::forward(&geometry, images, source, &weights, &mut z, self.norm.moments_of(mode));
         Ok(SavedUnit { norm: self.norm(&moments, mode)?, geometry, z })
     }
 }
@@ -99,7 +99,7 @@ impl Network {
         let geometry = self.stem.geometry((h, w))?;
         let mut z = Buffer::new(images * geometry.floats().1);
         let moments = with_floats(&self.stem.conv.weight, |w| {
-            stem::forward(&geometry, images, x, w, &mut z, stem_mode == Mode::Train)
+            stem::forward(&geometry, images, x, w, &mut z, self.stem.norm.moments_of(stem_mode))
         })?;
         let stem = SavedUnit { norm: self.stem.norm(&moments, stem_mode)?, geometry, z };
         let mut side = geometry.output();

@@ -3,7 +3,7 @@
 //! weights, so neither these nor their gradient need reordering.
 
 use crate::ops::buffers::Buffer;
-use crate::ops::norm::{InputGradient, Moments};
+use crate::ops::norm::{InputGradient, Moments, MomentsOf};
 use crate::ops::taps::Geometry;
 use crate::ops::tiles::{Tile, Tiling, sum_in_order};
 use crate::ops::{Packed, Rows, Run, outer, product};
@@ -65,7 +65,14 @@ fn tile_columns<'s>(x: &[f32], g: &Geometry, tile: &Tile, rows: &Range<usize>, b
 }
 
 /// `z = conv(x)`, x (images, C, H, W), z channels-last; with `statistics`, the moments of each channel.
-pub(super) fn forward(g: &Geometry, images: usize, x: &[f32], w: &[f32], z: &mut [f32], statistics: bool) -> Moments {
+pub(super) fn forward(
+    g: &Geometry,
+    images: usize,
+    x: &[f32],
+    w: &[f32],
+    z: &mut [f32],
+    statistics: Option<MomentsOf>,
+) -> Moments {
     let (k, c_out) = (column(g), g.channels.1);
     let weights = Packed::forward(w, (c_out, k, 1));
     let tiling = tiling(g, images);
@@ -75,7 +82,7 @@ pub(super) fn forward(g: &Geometry, images: usize, x: &[f32], w: &[f32], z: &mut
         let offsets = pixels(z.len() / c_out, g);
         let rows = Rows { offsets: &offsets, images: 1, image_stride: (0, 0) };
         product(columns, z, &weights, rows, &[Run { source: 0, panel_row: 0, len: k }], false);
-        statistics.then(|| Moments::of(z, c_out))
+        statistics.map(|of| of(z, c_out))
     });
     let mut all = Moments::empty(c_out);
     moments.iter().flatten().for_each(|m| all.merge(m));

@@ -3,7 +3,7 @@
 
 use super::{Normalised, Statistics, norm::EPSILON};
 use crate::reduction::sum_tracked;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 /// The windows of a padded x (B, H, W, C), tap by tap: each (B, H', W', C).
 fn windows(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
@@ -22,8 +22,17 @@ fn windows(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
     Ok(taps)
 }
 
-pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+/// `x` as a factor of a product in bf16: rounded, and on the CPU, where Candle has no such product, back in f32.
+fn rounded(x: &Tensor) -> Result<Tensor> {
+    let x = x.to_dtype(DType::BF16)?;
+    if x.device().is_cpu() { x.to_dtype(DType::F32) } else { Ok(x) }
+}
+
+/// With `bf16` both factors of the product are rounded to it; what comes out is of `x`'s type again.
+pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize, bf16: bool) -> Result<Tensor> {
     let (o, c, k, _) = w.dims4()?;
+    let dtype = x.dtype();
+    let (x, w) = if bf16 { (rounded(x)?, rounded(w)?) } else { (x.clone(), w.clone()) };
     let x = x.pad_with_zeros(1, padding, padding)?.pad_with_zeros(2, padding, padding)?;
     let columns = match (k, stride) {
         (1, 1) => x,
@@ -31,7 +40,7 @@ pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> R
     };
     let (b, oh, ow, _) = columns.dims4()?;
     let w = w.permute((2, 3, 1, 0))?.reshape((k * k * c, o))?;
-    columns.reshape((b * oh * ow, k * k * c))?.matmul(&w)?.reshape((b, oh, ow, o))
+    columns.reshape((b * oh * ow, k * k * c))?.matmul(&w)?.to_dtype(dtype)?.reshape((b, oh, ow, o))
 }
 
 pub(crate) fn batch_norm(

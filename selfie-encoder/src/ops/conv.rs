@@ -10,7 +10,7 @@
 //! two runs and 5.8 in the third; `cargo xtask bench kernels`.
 
 use super::buffers::Buffer;
-use super::norm::{GradientSums, InputGradient, Moments, Norm};
+use super::norm::{GradientSums, InputGradient, Moments, MomentsOf, Norm};
 use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
@@ -134,7 +134,7 @@ pub(crate) fn forward(
     source: Source,
     weights: &Packed,
     z: &mut [f32],
-    statistics: bool,
+    statistics: Option<MomentsOf>,
 ) -> Moments {
     let (floats, row) = (g.floats(), row_floats(g));
     let tiling = tiling(g, images);
@@ -151,7 +151,7 @@ pub(crate) fn forward(
             let rows = Rows { offsets: &class.pixels, images: tile.images.len(), image_stride: floats };
             product(x, z, weights, rows, &class.runs, false);
         }
-        statistics.then(|| Moments::of(z, g.channels.1))
+        statistics.map(|of| of(z, g.channels.1))
     });
     let mut all = Moments::empty(g.channels.1);
     moments.iter().flatten().for_each(|m| all.merge(m));

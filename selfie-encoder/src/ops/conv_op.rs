@@ -35,7 +35,7 @@ impl CustomOp2 for Conv2d {
         let (b, g) = self.geometry(lx.shape(), lw.shape())?;
         let mut z = vec![0.0; b * g.floats().1];
         let weights = pack_forward(&g, floats(w, lw)?);
-        conv::forward(&g, b, Source::Plain(floats(x, lx)?), &weights, &mut z, false);
+        conv::forward(&g, b, Source::Plain(floats(x, lx)?), &weights, &mut z, None);
         let (h, width) = g.output();
         Ok((CpuStorage::F32(z), (b, h, width, g.channels.1).into()))
     }

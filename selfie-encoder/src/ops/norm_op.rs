@@ -64,7 +64,8 @@ impl CustomOp2 for BatchNorm {
         let (norm, moments) = match &self.running {
             Some((mean, variance)) => (Norm::new(mean.clone(), variance, gamma, beta, None), None),
             None => {
-                let (parts, _) = tiling.run(&mut y, part, || (), |(), tile, _| Moments::of(&x[at(tile)], channels));
+                let of = if self.shared.is_some() { Moments::exactly_of } else { Moments::of };
+                let (parts, _) = tiling.run(&mut y, part, || (), |(), tile, _| of(&x[at(tile)], channels));
                 let mut moments = Moments::empty(channels);
                 parts.iter().for_each(|m| moments.merge(m));
                 if let Some(reduction) = &self.shared {

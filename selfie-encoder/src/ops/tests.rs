@@ -1,7 +1,7 @@
 //! Every op against a naive reference or Candle's own ops, and against finite differences, over awkward sizes.
 
 use super::*;
-use crate::tests::{assert_close, backward, noise, variable};
+use crate::tests::{assert_close, backward, difference, noise, variable};
 use candle_core::{Device, Var};
 
 /// Convolution by its definition.
@@ -48,7 +48,7 @@ fn convolution_equals_its_definition() {
         assert_close("conv2d", &conv2d(&x, &weight, s, k / 2).unwrap(), &naive(&x, &weight, s, k / 2), 2e-6);
         assert_close(
             "composed",
-            &composed::conv2d(&x, &weight, s, k / 2).unwrap(),
+            &composed::conv2d(&x, &weight, s, k / 2, false).unwrap(),
             &naive(&x, &weight, s, k / 2),
             2e-6,
         );
@@ -60,7 +60,7 @@ fn convolution_has_the_gradients_of_candles_own_ops() {
     for [b, h, w, c, o, k, s] in SIZES {
         let (x, weight) = (variable(&[b, h, w, c], 3), variable(&[o, c, k, k], 4));
         let ours = backward(&conv2d(&x, &weight, s, k / 2).unwrap());
-        let theirs = backward(&composed::conv2d(&x, &weight, s, k / 2).unwrap());
+        let theirs = backward(&composed::conv2d(&x, &weight, s, k / 2, false).unwrap());
         for (what, v) in [("input gradient", &x), ("weight gradient", &weight)] {
             assert_close(what, ours.get(v).unwrap(), theirs.get(v).unwrap(), 5e-6);
         }
@@ -132,4 +132,19 @@ fn gradients_agree_with_finite_differences() {
         let difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
         assert!((slope - difference).abs() < 2e-2 * slope.abs().max(1.0), "variable {i}: {slope} against {difference}");
     }
+}
+
+#[test]
+fn bf16_products_are_those_of_rounded_factors() {
+    let (x, w) = (noise(&[2, 5, 4, 6], 1), variable(&[8, 6, 3, 3], 2));
+    let rounded = |t: &Tensor| t.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
+    let y = super::conv2d_bf16(&x, &w, 2, 1).unwrap();
+    assert_eq!(y.dtype(), DType::F32);
+    assert_close("emulated", &y, &conv2d(&rounded(&x), &rounded(&w), 2, 1).unwrap(), 1e-6);
+    let apart = difference(&y, &conv2d(&x, &w, 2, 1).unwrap());
+    assert!(apart > 1e-4 && apart < 2e-2, "{apart}");
+    let (ours, theirs) = (backward(&y), backward(&conv2d(&x, &w, 2, 1).unwrap()));
+    let gradient = ours.get(&w).unwrap();
+    assert_eq!(gradient.dtype(), DType::F32); // of the master weights
+    assert!(difference(gradient, theirs.get(&w).unwrap()) < 2e-2);
 }

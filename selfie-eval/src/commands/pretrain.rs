@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use selfie_eval::{Error, Result, weights_path};
 use selfie_train::{
-    LoadReport, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, default_run_path, describe_device,
+    LoadReport, Precision, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, default_run_path,
+    describe_device,
 };
 
 use super::options::{self, Lengths, Shared};
@@ -144,6 +145,10 @@ fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Scre
         1 => format!("device     {device}"),
         ranks => format!("device     {device}, on each of {ranks} ranks"),
     })?;
+    if pretraining.config().run.precision == Precision::Bf16 {
+        let emulated = ", emulated on the CPU: factors rounded, products in f32; slower than f32";
+        screen.note(format!("precision  bf16{}", if pretraining.device().is_cpu() { emulated } else { "" }))?;
+    }
     let (train, held_out) = (pretraining.train_images(), pretraining.held_out_images());
     screen.note(format!("images     {train} to train on, {held_out} held out"))?;
     if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use selfie_encoder::ResNet;
-use selfie_train::{Classifier, Error as TrainError, Head, ParamStore, PatchPool, Pretrained, RunConfig};
+use selfie_train::{Classifier, Error as TrainError, Head, ParamStore, PatchPool, Precision, Pretrained, RunConfig};
 
 use crate::error::{Error, Result};
 use crate::transfer::{PREFIX, Transfer, bare, load_trunk};
@@ -20,6 +20,8 @@ pub(super) fn build(
     let network = match tune.head {
         Head::Resnet => {
             let network = ResNet::new(&config.encoder.with_stage4(), classes, store.builder().pp(PREFIX))?;
+            let bf16 = config.run.precision == Precision::Bf16;
+            let network = if bf16 { network.with_bf16_products() } else { network };
             Classifier::ResNet(network.with_frozen_stages(tune.freeze_stages)?)
         }
         Head::Attnpool | Head::AttnpoolFresh => {

@@ -107,6 +107,17 @@ impl ScheduleConfig {
     }
 }
 
+/// The numbers that products are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Everything in f32.
+    #[default]
+    F32,
+    /// Factors rounded to bf16; weights, norms, loss and optimiser in f32. For GPUs: on the CPU it is emulated, and slower.
+    Bf16,
+}
+
 /// What a loss or gradient that is not finite does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,6 +140,8 @@ pub struct RunSettings {
     /// Images that go through the model at once, at most; the gradients of a batch's equal parts are summed. 0 = the
     /// whole batch. Batch norm's statistics are those of a part.
     pub micro_batch_size: usize,
+    /// The numbers that products are made of.
+    pub precision: Precision,
     /// Whether batch norm's statistics are those of all ranks' parts together; by default each rank has its own.
     pub sync_norm: bool,
     /// Steps between two lines of metrics.
@@ -163,6 +176,7 @@ impl Default for RunSettings {
             steps: 120_000,
             batch_size: 512,
             micro_batch_size: 0,
+            precision: Precision::F32,
             sync_norm: false,
             log_every: 50,
             checkpoint_every: 1000,

@@ -1,5 +1,7 @@
 //! What the ranks make of one batch together: each has its part of the gradient, and all get the sum.
 
+use std::sync::atomic::Ordering;
+
 use candle_core::{DType, Tensor};
 
 use super::Trainer;
@@ -9,11 +11,12 @@ use crate::task::Task;
 
 impl<T: Task> Trainer<'_, T> {
     /// Sums the ranks' parts of gradient, loss and accuracy, and averages their running statistics, in one flat tensor. Whether one
-    /// of them was asked to stop travels along, so that all stop after the same step.
-    pub(super) fn exchange(&self, pass: &mut Pass, asked_to_stop: bool) -> Result<bool> {
+    /// of them was asked to stop travels along, so that all stop after the same step, one that is watched.
+    pub(super) fn exchange(&self, pass: &mut Pass, step: u64) -> Result<bool> {
         if self.ranks.is_alone() {
-            return Ok(asked_to_stop);
+            return Ok(false);
         }
+        let asked_to_stop = self.stop.load(Ordering::Relaxed);
         let (buffers, share) = (self.store.buffers(), 1.0 / self.ranks.size() as f64);
         let mut parts = Vec::new();
         for gradient in pass.gradients.known() {
@@ -40,6 +43,6 @@ impl<T: Task> Trainer<'_, T> {
             buffer.slice_set(&take(buffer)?, 0, 0)?;
         }
         (pass.loss, pass.accuracy) = (take(&pass.loss)?, take(&pass.accuracy)?);
-        Ok(take(&stop)?.to_scalar::<f32>()? > 0.0)
+        Ok(self.is_watched(step) && take(&stop)?.to_scalar::<f32>()? > 0.0)
     }
 }

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::pass::Pass;
+use super::window::Window;
 use super::{TrainState, Trainer};
 use crate::config::OnNonfinite;
 use crate::data::Batch;
@@ -13,13 +14,27 @@ use crate::task::{Phase, Task};
 const SHOWN: usize = 16;
 
 impl Pass {
-    /// Whether an update may be made of it.
-    pub(super) fn is_finite(&self, grad_norm: f64) -> Result<bool> {
-        Ok(grad_norm.is_finite() && self.loss.to_scalar::<f32>()?.is_finite())
+    /// Whether an update may be made of it, as far as its step is watched; a loss that was not finite in a step of this `window` which
+    /// was not is found here too.
+    pub(super) fn is_finite(&self, grad_norm: Option<f64>, window: &Window) -> Result<bool> {
+        let Some(grad_norm) = grad_norm else { return Ok(true) };
+        let losses_are = window.loss()?.is_none_or(f64::is_finite);
+        Ok(losses_are && grad_norm.is_finite() && self.loss.to_scalar::<f32>()?.is_finite())
     }
 }
 
 impl<T: Task> Trainer<'_, T> {
+    /// Whether loss and gradient of step `step`, counted from 1, are looked at before its update: every step on the CPU. On a GPU a
+    /// look waits for everything that it has still to do, so it is taken where a line of metrics or a checkpoint is due, and
+    /// where each update depends on it (clipping, skipping). In between the weights may be ruined; the checkpoint before is good.
+    pub(super) fn is_watched(&self, step: u64) -> bool {
+        let run = &self.plan.run;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every);
+        let every_step = run.on_nonfinite == OnNonfinite::Skip || self.plan.optim.clip_norm > 0.0;
+        let is_due = due(run.log_every) || due(run.checkpoint_every) || step == run.steps;
+        self.store.device().is_cpu() || every_step || is_due
+    }
+
     /// Copies of the running statistics, which the forward pass changes before it is known whether the batch counts; none where
     /// a bad batch ends the run.
     pub(super) fn statistics(&self) -> Result<Vec<Tensor>> {

@@ -75,11 +75,13 @@ impl Window {
         *self = Self { session_images, session_busy, session_ranks, ..Self::new(waited) };
     }
 
-    pub(super) fn loss(&self) -> Result<f64> {
+    /// Mean loss so far; none before the first step.
+    pub(super) fn loss(&self) -> Result<Option<f64>> {
         self.mean(self.loss.as_ref())
     }
 
-    pub(super) fn accuracy(&self) -> Result<f64> {
+    /// Mean accuracy so far; none before the first step.
+    pub(super) fn accuracy(&self) -> Result<Option<f64>> {
         self.mean(self.accuracy.as_ref())
     }
 
@@ -103,9 +105,9 @@ impl Window {
         (of(waited.images, self.waited_before.images), of(waited.ranks, self.waited_before.ranks))
     }
 
-    fn mean(&self, sum: Option<&Tensor>) -> Result<f64> {
-        let Some(sum) = sum else { return Ok(f64::NAN) };
-        Ok(f64::from(sum.to_scalar::<f32>()?) / self.steps.max(1) as f64)
+    fn mean(&self, sum: Option<&Tensor>) -> Result<Option<f64>> {
+        let sum = sum.map(Tensor::to_scalar::<f32>).transpose()?;
+        Ok(sum.map(|sum| f64::from(sum) / self.steps.max(1) as f64))
     }
 
     fn elapsed(&self) -> Duration {
