@@ -187,7 +187,7 @@ impl StepBench {
                 let network = ResNet::new(&config.encoder.with_stage4(), CLASSES, store.builder())?;
                 let products = network.trunk().products(self.batch_size, (self.image_size, self.image_size))?;
                 self.time(
-                    &Classification::new(Classifier::ResNet(network), CLASSES, 0.0, config.run.seed),
+                    &Classification::new(Classifier::ResNet(Box::new(network)), CLASSES, 0.0, config.run.seed),
                     &store,
                     config,
                     &products,

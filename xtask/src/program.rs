@@ -128,7 +128,7 @@ fn build(features: &[&str]) -> Result<PathBuf> {
     if !features.is_empty() {
         command.arg(format!("--features={}", features.join(",")));
     }
-    if features.iter().any(|&feature| feature == "cuda") {
+    if features.contains(&"cuda") {
         command.envs(cuda::path_with_nvcc().map(|path| ("PATH", path)));
     }
     if std::io::stderr().is_terminal() {

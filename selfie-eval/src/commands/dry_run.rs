@@ -1,5 +1,7 @@
 //! What the README and the job script call exists: each call is read as the program would read it.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, also outside of the test functions")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

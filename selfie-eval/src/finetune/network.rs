@@ -22,7 +22,7 @@ pub(super) fn build(
             let network = ResNet::new(&config.encoder.with_stage4(), classes, store.builder().pp(PREFIX))?;
             let bf16 = config.run.precision == Precision::Bf16;
             let network = if bf16 { network.with_bf16_products() } else { network };
-            Classifier::ResNet(network.with_frozen_stages(tune.freeze_stages)?)
+            Classifier::ResNet(Box::new(network.with_frozen_stages(tune.freeze_stages)?))
         }
         Head::Attnpool | Head::AttnpoolFresh => {
             Classifier::PatchPool(Box::new(PatchPool::new(config, classes, store.builder())?))

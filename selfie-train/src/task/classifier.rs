@@ -14,7 +14,7 @@ use crate::model::{Mode, SelfieModel};
 /// A network from images to logits.
 pub enum Classifier {
     /// The trunk with its fourth stage on whole images.
-    ResNet(ResNet),
+    ResNet(Box<ResNet>),
     /// The patch network and the attention pooling.
     PatchPool(Box<PatchPool>),
 }
