@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, consumer, msrv, project_root, tidy};
+use crate::{cargo, consumer, gpu_check, msrv, project_root, tidy};
 
 /// What `ci` may be told.
 #[derive(clap::Args)]
@@ -75,6 +75,11 @@ pub fn run(options: &Options) -> Result<()> {
     println!("== tidy: cargo xtask tidy");
     if !timed("tidy", || Ok(tidy::run().inspect_err(|error| println!("{error:#}")).is_ok()))? {
         failed.push("tidy");
+    }
+    println!("== gpu-check: cargo xtask gpu-check");
+    let gpu_check = || gpu_check::run(&gpu_check::Options::default()).inspect_err(|error| println!("{error:#}"));
+    if !timed("gpu-check", || Ok(gpu_check().is_ok()))? {
+        failed.push("gpu-check");
     }
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));

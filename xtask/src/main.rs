@@ -11,6 +11,7 @@ mod consumer;
 mod cuda;
 mod driver;
 mod golden;
+mod gpu_check;
 mod mpirun;
 mod msrv;
 mod program;
@@ -32,12 +33,14 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check that a change must pass: tests, format, lints, docs, packages, a program outside, tidy
+    /// Run every check that a change must pass: tests, format, lints, docs, packages, a program outside, tidy, code for GPUs
     Ci(ci::Options),
     /// Run the project's own checks of its sources, manifests and pages
     Tidy,
     /// Make the golden files again with PyTorch, or check them (--check)
     Golden(golden::Options),
+    /// Compile and link the code for GPUs on a machine without one; its compiler comes from PyPI
+    GpuCheck(gpu_check::Options),
     #[command(external_subcommand)]
     Program(Vec<OsString>),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&options),
         Command::Tidy => tidy::run(),
         Command::Golden(options) => golden::run(&options),
+        Command::GpuCheck(options) => gpu_check::run(&options),
         Command::Program(arguments) if arguments[0] == "help" => {
             print!("{}", help());
             return ExitCode::SUCCESS;
@@ -172,7 +176,7 @@ mod tests {
     #[test]
     fn help_lists_every_command_of_both_groups() {
         let page = help();
-        let own = ["ci", "tidy", "golden"].into_iter();
+        let own = ["ci", "tidy", "golden", "gpu-check"].into_iter();
         for name in program::COMMANDS.iter().map(|(name, _)| *name).chain(own) {
             assert!(page.contains(&format!("\n  {name} ")), "{name} is missing");
         }

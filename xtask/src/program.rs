@@ -110,7 +110,7 @@ fn feature(device: Option<&str>) -> Result<Option<&'static str>, BadUsage> {
 }
 
 fn unknown(name: &str) -> BadUsage {
-    let own = ["ci", "tidy", "golden"];
+    let own = ["ci", "tidy", "golden", "gpu-check"];
     let names = COMMANDS.iter().map(|(name, _)| *name).chain(own);
     let nearest = names.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
     BadUsage(format!("no command '{name}'; the nearest is '{nearest}' (cargo xtask --help lists all)"))

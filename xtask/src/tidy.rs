@@ -22,7 +22,7 @@ use tree::Tree;
 use crate::project_root;
 
 /// The crates that know nothing of each other; tensors are their interface.
-const LEAF_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss"];
+pub const LEAF_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss"];
 /// The crates that other programs build on: they print nothing and do not stop their caller.
 const LIBRARY_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss", "selfie-train"];
 /// All crates with a page of their own.
