@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Device};
 use selfie_train::{
-    Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, Ranks, RunConfig, RunDir, RunLock, StopFlag,
-    TrainReport, TrainState, Trainer, Transform, write_tensors,
+    Augment, Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, Ranks, RunConfig, RunDir, RunLock,
+    StopFlag, TrainReport, TrainState, Trainer, Transform, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -162,9 +162,10 @@ impl Finetune {
             ..LoaderConfig::default()
         };
         let size = self.config.patch.image_size;
-        let transform = match self.config.finetune.augment {
-            true => Transform::of(&self.config.data, size).with_colours(self.config.finetune.colours()),
-            false => Transform::eval(size),
+        let tune = &self.config.finetune;
+        let transform = match tune.augment {
+            Augment::None => Transform::eval(size),
+            augment => Transform::of(&self.config.data, size).with_augment(augment).with_colours(tune.colours()),
         };
         let mut loader =
             Loader::new(self.data.train.clone(), transform, self.view.normalise.clone(), batches, &self.device)?;

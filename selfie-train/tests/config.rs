@@ -162,5 +162,8 @@ fn a_file_is_named_with_the_key_or_the_line() {
 #[test]
 fn an_unknown_preset_lists_the_known_ones() {
     let message = RunConfig::preset("cifar100").unwrap_err().to_string();
-    assert_eq!(message, "--preset: met `cifar100`, expected one of sample, quick, cifar10, imagenet32, imagenet224");
+    assert_eq!(
+        message,
+        "--preset: met `cifar100`, expected one of sample, quick, cifar10, cifar10-paper, imagenet32, imagenet224"
+    );
 }

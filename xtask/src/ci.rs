@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, consumer, gpu_check, msrv, project_root, tidy};
+use crate::{cargo, consumer, gpu_check, mpirun, msrv, project_root, tidy};
 
 /// What `ci` may be told.
 #[derive(clap::Args)]
@@ -17,6 +17,9 @@ pub struct Options {
     #[arg(long)]
     no_tests: bool,
 }
+
+/// What several processes that share a training are built with; `.ci/packages` installs what it needs.
+const RANKS: &str = "--features=selfie-eval/mpi";
 
 /// A name, the arguments of cargo, and a variable for it.
 struct Step {
@@ -33,6 +36,12 @@ const STEPS: &[Step] = &[
         arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         variable: None,
     },
+    Step {
+        name: "lints of ranks",
+        arguments: &["clippy", "--workspace", RANKS, "--all-targets", "--", "-D", "warnings"],
+        variable: None,
+    },
+    Step { name: "test of ranks", arguments: &["test", "--workspace", RANKS, "--test", "ranks"], variable: None },
     Step {
         name: "docs",
         arguments: &["doc", "--workspace", "--no-deps"],
@@ -58,8 +67,13 @@ const STEPS: &[Step] = &[
 pub fn run(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     let steps = STEPS.iter().filter(|step| !(options.no_tests && step.name == "test"));
+    let no_mpi = mpirun::check().err();
     for step in steps {
         println!("== {}: cargo {}", step.name, step.arguments.join(" "));
+        if let (true, Some(missing)) = (step.arguments.contains(&RANKS), &no_mpi) {
+            println!("== {}: SKIPPED: {}", step.name, missing.0);
+            continue;
+        }
         if !timed(step.name, || cargo_passes(step))? {
             failed.push(step.name);
         }

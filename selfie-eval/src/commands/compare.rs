@@ -41,7 +41,7 @@ pub struct Options {
     /// Print the paper's rows beside ours: cifar10, imagenet32 or imagenet224
     #[arg(long, value_name = "DATA")]
     paper: Option<String>,
-    /// Settings where --from is a file that tells none: sample, quick, cifar10, imagenet32 or imagenet224
+    /// Settings where --from is a file that tells none: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     #[command(flatten)]

@@ -42,7 +42,7 @@ pub struct Options {
     /// Do not train the stem and the first N stages [default: that of the settings, 0]
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     freeze_stages: Option<String>,
-    /// Settings where --from tells none: sample, quick, cifar10, imagenet32 or imagenet224
+    /// Settings where --from tells none: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
     /// Continue the fine-tuning in RUN (or in --out) exactly where it stopped, with its own settings

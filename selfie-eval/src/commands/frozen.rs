@@ -20,7 +20,7 @@ pub struct Network {
     /// Only these features: image (the whole image) or patches (mean over its patches) [default: both]
     #[arg(long, value_name = "FEATURES")]
     features: Option<String>,
-    /// Settings where --from tells none: sample, quick, cifar10, imagenet32 or imagenet224
+    /// Settings where --from tells none: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 }

@@ -16,7 +16,7 @@ use super::screen::Screen;
 /// figure stands beside what it assumes. kB, MB and GB are powers of 1000.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The settings: sample, quick, cifar10, imagenet32 or imagenet224
+    /// The settings: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME", default_value = "imagenet224")]
     preset: String,
     /// Ranks; the batch is shared by them

@@ -22,7 +22,7 @@ const LISTED: usize = 4;
 /// them, the checkpoints and encoder.safetensors, the trained patch network.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Complete settings to start from: sample, quick, cifar10, imagenet32 or imagenet224 [default: cifar10]
+    /// Complete settings to start from: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224 [default: cifar10]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
     #[command(flatten)]

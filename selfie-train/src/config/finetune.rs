@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sections::{at_least_one, fraction, not_negative, positive};
-use crate::data::Colours;
+use crate::data::{Augment, Colours};
 use crate::error::{Error, Result};
 
 /// What stands behind the first three stages.
@@ -51,8 +51,9 @@ pub struct FinetuneConfig {
     pub warmup_steps: u64,
     /// Steps between two lines of metrics.
     pub log_every: u64,
-    /// Whether training images are changed at random: cropped and flipped as `[data]` says, and as below.
-    pub augment: bool,
+    /// Random changes of a training image, by the numbers of `[data]`; in colour as below. What makes the pretext task easier to learn is not
+    /// what a classifier gains from, so pretraining has its own (`data.augment`).
+    pub augment: Augment,
     /// Colour jitter: strengths of brightness, contrast, saturation and hue; all 0 is off.
     pub jitter: [f64; 4],
     /// Share of the training images that are jittered.
@@ -80,7 +81,7 @@ impl Default for FinetuneConfig {
             label_smoothing: 0.0,
             warmup_steps: 0,
             log_every: 50,
-            augment: true,
+            augment: Augment::default(),
             jitter: colours.jitter,
             jitter_share: colours.jitter_share,
             grayscale: colours.grayscale,

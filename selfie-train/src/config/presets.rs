@@ -4,10 +4,11 @@ use super::RunConfig;
 use crate::error::{Error, Result};
 
 /// Name and text of each preset, from the smallest to the largest.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 6] = [
     ("sample", include_str!("../../presets/sample.toml")),
     ("quick", include_str!("../../presets/quick.toml")),
     ("cifar10", include_str!("../../presets/cifar10.toml")),
+    ("cifar10-paper", include_str!("../../presets/cifar10-paper.toml")),
     ("imagenet32", include_str!("../../presets/imagenet32.toml")),
     ("imagenet224", include_str!("../../presets/imagenet224.toml")),
 ];

@@ -52,6 +52,12 @@ impl Transform {
         Self { augment: config.augment, size, crop, flip: config.flip, colours: config.colours() }
     }
 
+    /// The same with another kind of view.
+    #[must_use]
+    pub fn with_augment(self, augment: Augment) -> Self {
+        Self { augment, ..self }
+    }
+
     /// The same with other changes of colour and sharpness.
     #[must_use]
     pub fn with_colours(self, colours: Colours) -> Self {
