@@ -40,7 +40,7 @@ fn agrees(path: &str) -> Vec<(f32, String)> {
     let golden = load(path, &Device::Cpu).unwrap();
     let images = &golden["in.images"];
     let size = images.dim(3).unwrap();
-    let mut config = RunConfig::preset(if size == 32 { "cifar10" } else { "imagenet224" }).unwrap();
+    let mut config = RunConfig::preset(if size == 32 { "cifar10-paper" } else { "imagenet224" }).unwrap();
     config.encoder.width = golden["weight.encoder.conv1.weight"].dim(0).unwrap();
     config.attnpool.dropout = 0.0;
 

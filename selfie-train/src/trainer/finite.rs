@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::pass::Pass;
 use super::window::Window;
 use super::{TrainState, Trainer};
-use crate::config::OnNonfinite;
+use crate::config::{OnNonfinite, Plan};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::task::{Phase, Task};
@@ -28,11 +28,7 @@ impl<T: Task> Trainer<'_, T> {
     /// look waits for everything that it has still to do, so it is taken where a line of metrics or a checkpoint is due, and
     /// where each update depends on it (clipping, skipping). In between the weights may be ruined; the checkpoint before is good.
     pub(super) fn is_watched(&self, step: u64) -> bool {
-        let run = &self.plan.run;
-        let due = |every: u64| every > 0 && step.is_multiple_of(every);
-        let every_step = run.on_nonfinite == OnNonfinite::Skip || self.plan.optim.clip_norm > 0.0;
-        let is_due = due(run.log_every) || due(run.checkpoint_every) || step == run.steps;
-        self.store.device().is_cpu() || every_step || is_due
+        self.store.device().is_cpu() || is_watched_from_afar(self.plan, step)
     }
 
     /// Copies of the running statistics, which the forward pass changes before it is known whether the batch counts; none where
@@ -99,6 +95,14 @@ impl<T: Task> Trainer<'_, T> {
     }
 }
 
+/// [`Trainer::is_watched`] on a GPU.
+fn is_watched_from_afar(plan: &Plan, step: u64) -> bool {
+    let run = &plan.run;
+    let due = |every: u64| every > 0 && step.is_multiple_of(every);
+    let every_step = run.on_nonfinite == OnNonfinite::Skip || plan.optim.clip_norm > 0.0;
+    every_step || due(run.log_every) || due(run.checkpoint_every) || step == run.steps
+}
+
 fn copies(buffers: Vec<(String, Tensor)>) -> candle_core::Result<Vec<Tensor>> {
     buffers.iter().map(|(_, buffer)| buffer.copy()).collect()
 }
@@ -113,9 +117,27 @@ fn numbers(indices: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::config::RunConfig;
+
+    #[test]
+    fn a_gpu_is_asked_only_where_a_number_is_needed() {
+        let mut config = RunConfig::default();
+        (config.run.steps, config.run.log_every, config.run.checkpoint_every) = (25, 10, 8);
+        let watched = |config: &RunConfig| -> Vec<u64> {
+            let plan = config.pretrain_plan();
+            (1..=25).filter(|&step| is_watched_from_afar(&plan, step)).collect()
+        };
+        assert_eq!(watched(&config), [8, 10, 16, 20, 24, 25]);
+        config.run.on_nonfinite = OnNonfinite::Skip;
+        assert_eq!(watched(&config).len(), 25);
+        (config.run.on_nonfinite, config.optim.clip_norm) = (OnNonfinite::Stop, 1.0);
+        assert_eq!(watched(&config).len(), 25);
+    }
+
     #[test]
     fn long_lists_of_images_are_cut() {
-        assert_eq!(super::numbers(&[3, 14]), "3, 14");
-        assert!(super::numbers(&(0..20).collect::<Vec<_>>()).ends_with("14, 15 and 4 more"));
+        assert_eq!(numbers(&[3, 14]), "3, 14");
+        assert!(numbers(&(0..20).collect::<Vec<_>>()).ends_with("14, 15 and 4 more"));
     }
 }
