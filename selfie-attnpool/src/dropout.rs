@@ -5,6 +5,7 @@
 //! 2014), the entry's bits from a 32-bit multiply-xorshift finaliser, which vectorises.
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 /// Whether a forward pass trains or evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +106,8 @@ impl Dropout {
 
     fn mask(&self, rows: usize, shape: &Shape, dtype: DType, device: &Device) -> Result<Tensor> {
         let mut factors = vec![0f32; shape.elem_count()];
-        for (row, factors) in factors.chunks_mut(shape.elem_count() / rows).enumerate() {
-            self.factors(row, factors);
-        }
+        let row_len = (shape.elem_count() / rows).max(1);
+        factors.par_chunks_mut(row_len).enumerate().for_each(|(row, factors)| self.factors(row, factors));
         // One byte an entry travels to the device, the scale is applied there.
         let kept: Vec<u8> = factors.into_iter().map(|factor| u8::from(factor != 0.0)).collect();
         Tensor::from_vec(kept, shape, device)?.to_dtype(dtype)?.affine(self.scale as f64, 0.0)

@@ -65,9 +65,9 @@ impl DeviceChoice {
     /// is shown only one.
     #[must_use]
     pub fn of_rank(self, local_rank: usize) -> Self {
-        let visible = std::env::var("CUDA_VISIBLE_DEVICES").map_or(usize::MAX, |list| list.split(',').count());
+        let shown_one = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| !list.contains(','));
         match self {
-            Self::Cuda(first) => Self::Cuda(first + local_rank % visible.max(1)),
+            Self::Cuda(first) if !shown_one => Self::Cuda(first + local_rank),
             Self::Auto if local_rank > 0 && cfg!(feature = "cuda") => match Self::Cuda(0).of_rank(local_rank) {
                 card if card.select().is_ok() => card,
                 _ => Self::Cpu,

@@ -76,7 +76,8 @@ pub enum Error {
         /// What failed.
         source: Box<Error>,
     },
-    /// A loss or a gradient is no number; the weights are as they were before.
+    /// A loss or a gradient is no number. The weights are as they were before, but on a GPU, which is not looked at in every step:
+    /// there the last checkpoint is the last that is known to be good.
     #[error("step {step}: {what}; {}", last_good(*last))]
     NotFinite {
         /// The step whose update was not made, counted from 1.

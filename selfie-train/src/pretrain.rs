@@ -77,7 +77,7 @@ pub struct PretrainReport {
     pub held_out: Option<Evaluation>,
     /// The best of the run's evaluations.
     pub best: Option<Best>,
-    /// Images that could not be read; `bad-images.txt` lists them.
+    /// Images that could not be read, on all ranks; `bad-images.txt` lists those of rank 0.
     pub bad_images: usize,
     /// Trained values.
     pub parameters: usize,
@@ -135,7 +135,13 @@ impl Pretraining {
 
         // What is held out never trains; mean and deviation become part of the settings.
         let bad = config.data.bad_images();
+        if !ranks.is_root() {
+            ranks.meet(); // rank 0 has downloaded and indexed what was not there
+        }
         let all = Dataset::open(&config.data.source, Split::Train)?.with_bad_images(&bad);
+        if ranks.is_root() {
+            ranks.meet();
+        }
         let all = all.with_channels(config.encoder.in_channels);
         let (train, held_out) = all.split_holdout(config.data.holdout)?;
         if config.data.mean.is_empty() {
@@ -144,7 +150,8 @@ impl Pretraining {
 
         let store = ParamStore::new(config.run.seed, &device);
         let mut model = SelfieModel::new(&config, store.builder())?;
-        if config.run.sync_norm && !ranks.is_alone() {
+        // One process too: such norms are summed up to the last digit, so that the number of ranks does not show.
+        if config.run.sync_norm {
             model = model.with_shared_norms(Arc::clone(ranks) as _);
         }
         let task = MaskedPatches::new(model, &config)?;
@@ -164,6 +171,8 @@ impl Pretraining {
             true => stopped_state(options, &recipe, train.len(), &plan, &store)?,
             false => TrainState::fresh(&plan, &store)?,
         };
+        let same = format!("{recipe} {} images, step {}", train.len(), state.step);
+        ranks.check_same("settings, data or checkpoint", &same)?;
         let options = options.clone();
         Ok(Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, state, lock })
     }
@@ -251,6 +260,8 @@ impl Pretraining {
         }
         let report = trainer.train(&mut state, &mut loader)?;
 
+        let bad_images = ranks.count(bad.count());
+
         // The trunk, ready to use.
         let mut files = Vec::new();
         if let Some(run_dir) = &run_dir {
@@ -274,7 +285,7 @@ impl Pretraining {
             seconds: started.elapsed().as_secs_f64(),
             held_out: report.held_out,
             best: report.best,
-            bad_images: bad.count(),
+            bad_images,
             parameters: store.num_parameters(),
             files,
         })

@@ -101,7 +101,18 @@ impl Ranks {
         match started::size() {
             0 | 1 => Ok(Self::default()),
             #[cfg(feature = "mpi")]
-            _ => Ok(Self::of(mpi::World::join()?)),
+            several => {
+                let ranks = Self::of(mpi::World::join()?);
+                if ranks.size() == several {
+                    return Ok(ranks);
+                }
+                let reason = format!(
+                    "met {several} processes started together, of which MPI connects {}: the MPI that this program was built \
+                     with must be the one that starts it (srun --mpi=list)",
+                    ranks.size()
+                );
+                Err(Error::config("ranks", reason))
+            }
             #[cfg(not(feature = "mpi"))]
             several => Err(Error::config(
                 "ranks",
@@ -114,11 +125,13 @@ impl Ranks {
     }
 
     /// From here on what lies on `device`, an NVIDIA card, is summed there, if this program was built with the feature `nccl`. All
-    /// ranks call it.
+    /// ranks call it, with the same kind of device.
     ///
     /// # Errors
     /// [`Error::Config`] where NCCL does not start.
     pub fn use_cards(&self, device: &Device) -> Result<()> {
+        let kind = if device.is_cpu() { "CPU" } else { "GPU" };
+        self.check_same("--device: the devices", kind)?;
         #[cfg(feature = "nccl")]
         if let (Device::Cuda(device), false) = (device, self.is_alone()) {
             // A second device keeps to the first one's group: there is one a process.
@@ -178,6 +191,34 @@ impl Ranks {
         Ok(store.set_all(&values)?)
     }
 
+    /// Waits for all others.
+    pub fn meet(&self) {
+        self.timed(|| self.link.gather(0));
+    }
+
+    /// The sum of everybody's `count`.
+    #[must_use]
+    pub fn count(&self, count: usize) -> usize {
+        let counts = self.timed(|| self.link.gather(count as u64));
+        usize::try_from(counts.iter().sum::<u64>()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether all ranks mean the same by `what`, which `value` stands for on each.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`] where they do not.
+    pub fn check_same(&self, what: &str, value: &str) -> Result<()> {
+        let sums = self.timed(|| self.link.gather(crc32fast::hash(value.as_bytes()).into()));
+        match sums.iter().position(|&other| other != sums[0]) {
+            None => Ok(()),
+            Some(rank) => {
+                let own =
+                    if value.len() < 80 { format!(" (here, on rank {}: {value})", self.rank()) } else { String::new() };
+                Err(Error::Ranks { reason: format!("{what} of rank {rank} differ from those of rank 0{own}") })
+            }
+        }
+    }
+
     /// Whether all ranks have the same weights and running statistics, to the bit, after `step` steps.
     ///
     /// # Errors
@@ -198,7 +239,7 @@ impl Ranks {
         Err(Error::Ranks { reason: format!("the weights differ after step {step}: their checksums are {sums}") })
     }
 
-    /// Time spent with the other ranks so far, waiting for the slowest included.
+    /// Time spent with the other ranks so far, waiting for the slowest included. What NCCL sums is not in it: a card goes on by itself.
     #[must_use]
     pub fn time_spent(&self) -> Duration {
         Duration::from_nanos(self.spent.load(Ordering::Relaxed))

@@ -36,7 +36,7 @@ use saver::Saver;
 pub use state::{TrainReport, TrainState};
 use window::{Waited, Window};
 
-/// Set it, and the loop ends after the step it is at, with its state saved.
+/// Set it, and the loop ends after the step it is at, with its state saved; several ranks on GPUs, after the next that is looked at.
 pub type StopFlag = Arc<AtomicBool>;
 
 /// What the loop works on; the state that changes is [`TrainState`].
@@ -88,7 +88,9 @@ impl<T: Task> Trainer<'_, T> {
             let statistics = self.statistics()?;
             let mut pass = self.pass(&batch, state.step, &parameters)?;
             let asked_to_stop = self.exchange(&mut pass, state.step + 1)?;
-            let watched = self.is_watched(state.step + 1);
+            // Who is asked to stop looks, to save nothing that is not sound.
+            let stop_now = self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
+            let watched = stop_now || self.is_watched(state.step + 1);
             let grad_norm = if watched { Some(pass.gradients.norm()?) } else { None };
 
             // One update, unless it would ruin the weights.
@@ -125,8 +127,8 @@ impl<T: Task> Trainer<'_, T> {
             }
 
             // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
-            let alone_asked = watched && self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
-            let stopping = (asked_to_stop || alone_asked) && !is_last;
+            let asked_since = watched && self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
+            let stopping = (asked_to_stop || asked_since) && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
             if due || is_last || stopping {
                 window.pause();

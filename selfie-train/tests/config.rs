@@ -167,3 +167,10 @@ fn an_unknown_preset_lists_the_known_ones() {
         "--preset: met `cifar100`, expected one of sample, quick, cifar10, cifar10-paper, imagenet32, imagenet224"
     );
 }
+
+#[test]
+fn a_file_from_when_augmentation_of_finetuning_was_a_switch_means_the_same() {
+    let read = |text: &str| RunConfig::from_toml(text, "old").unwrap().finetune.augment.name();
+    assert_eq!(read("[data]\naugment = \"flip\"\n[finetune]\naugment = true\n"), "flip");
+    assert_eq!(read("[data]\naugment = \"flip\"\n[finetune]\naugment = false\n"), "none");
+}

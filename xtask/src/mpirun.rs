@@ -5,7 +5,8 @@
 //! stop; a second one ends everything.
 
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -42,10 +43,20 @@ pub fn run(program: Command, ranks: usize) -> Result<ExitCode> {
     }
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut mpirun, 0);
-    let mut child = mpirun.stdin(Stdio::null()).spawn().context("mpirun does not start")?;
-    let (process, asked) = (child.id(), AtomicBool::new(false));
-    let pass_on = move || send(if asked.swap(true, Ordering::SeqCst) { "TERM" } else { "USR1" }, process);
+    // Before mpirun starts, so that no Ctrl-C ends this process alone.
+    let (process, asked) = (Arc::new(AtomicU32::new(0)), AtomicBool::new(false));
+    let to = Arc::clone(&process);
+    let pass_on = move || match (asked.swap(true, Ordering::SeqCst), to.load(Ordering::SeqCst)) {
+        (_, 0) => std::process::exit(130),
+        (true, process) => send("TERM", process),
+        (false, process) => {
+            eprintln!("\nstopping after this step and saving; Ctrl-C again ends every rank at once");
+            send("USR1", process);
+        }
+    };
     ctrlc::set_handler(pass_on).context("Ctrl-C cannot be handled")?;
+    let mut child = mpirun.stdin(Stdio::null()).spawn().context("mpirun does not start")?;
+    process.store(child.id(), Ordering::SeqCst);
     let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))
 }

@@ -1,7 +1,8 @@
 //! The commands of the program `selfie`: build it in release, then become it.
 //!
 //! Three options are looked at here, because they matter before the program starts: `--device` and `--ranks` choose what is
-//! built, `--ranks` starts it several times, and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything else is the program's affair. On Unix
+//! built, `--ranks` starts it several times, and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything
+//! else is the program's affair. On Unix
 //! it replaces this process, so signals and exit status are its own.
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +18,7 @@ use crate::{BadUsage, cargo, cuda, mpirun, project_root};
 #[rustfmt::skip] // a row a line
 pub const COMMANDS: &[(&str, &str)] = &[
     ("pretrain-imagenet", "Pretrain on 224-pixel photographs; without --data on the sample that ships here"),
-    ("pretrain", "Pretrain on any images: --preset cifar10|imagenet32|imagenet224|quick"),
+    ("pretrain", "Pretrain on any images: --preset cifar10|cifar10-paper|imagenet32|imagenet224|quick"),
     ("finetune", "Train a full ResNet on labels: --from RUN or --from scratch"),
     ("compare", "Does it help? Scratch against pretrained on equal labels, seeds and steps"),
     ("masked-eval", "Accuracy of the pretext task on held-out images, beside chance"),
@@ -33,13 +34,19 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("plan", "What a full-size run costs: hours, memory, data rate, communication, on so many ranks"),
 ];
 
+/// The commands that several processes can share.
+const SHARED: [&str; 2] = ["pretrain", "pretrain-imagenet"];
+
 /// Builds the program and hands `arguments` (command name first) over to it.
 pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let name = arguments[0].to_string_lossy();
     if !COMMANDS.iter().any(|(known, _)| *known == name) {
         return Err(unknown(&name).into());
     }
-    let wanted = Wanted::read(&arguments[1..]);
+    let mut wanted = Wanted::read(&arguments[1..]);
+    if !SHARED.contains(&name.as_ref()) {
+        wanted.ranks = 1; // `plan` reckons with ranks and starts none
+    }
     let mut features: Vec<_> = feature(wanted.device.as_deref())?.into_iter().collect();
     if wanted.ranks > 1 {
         mpirun::check()?;

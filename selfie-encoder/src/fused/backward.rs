@@ -213,7 +213,7 @@ fn masked_sums<'a>(
         let at = tile.images.start * channels;
         let kept = fill(at, g);
         let sums = |(i, (z, norm)): (usize, &(&[f32], &Norm))| {
-            GradientSums::of(g, (i == 0).then_some(kept), &z[at..at + g.len()], &norm.mean)
+            GradientSums::of(g, (i == 0).then_some(kept), &z[at..at + g.len()], norm)
         };
         behind.iter().enumerate().map(sums).collect::<Vec<_>>()
     };

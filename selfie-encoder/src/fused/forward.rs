@@ -73,7 +73,8 @@ impl Unit {
         let tensor = |v| Tensor::from_vec(v, n, &Device::Cpu);
         self.norm.update(&tensor(mean)?, &tensor(unbiased)?)?;
         let (mean, variance) = moments.finish(0);
-        Ok(Norm::new(mean, &variance, &gamma, &beta, Some(moments.count)))
+        let exact = self.norm.shared.is_some();
+        Ok(Norm::new(mean, &variance, &gamma, &beta, Some(moments.count)).exactly(exact))
     }
 
     fn forward(&self, input: (usize, usize), images: usize, source: Source, mode: Mode) -> Result<SavedUnit> {

@@ -269,7 +269,7 @@ fn by_rows(
         let kept = &x[(band.own.start - band.input.start) * row.0..][..dx.len()];
         let at = span(images, &band.own, floats.0, row.0);
         let sums = |(i, (z, norm)): (usize, &(&[f32], &Norm))| {
-            GradientSums::of(dx, (i == 0).then_some(kept), &z[at.clone()], &norm.mean)
+            GradientSums::of(dx, (i == 0).then_some(kept), &z[at.clone()], norm)
         };
         behind.iter().enumerate().map(sums).collect()
     });

@@ -72,7 +72,8 @@ impl CustomOp2 for BatchNorm {
                     moments = moments.over(reduction.as_ref())?;
                 }
                 let (mean, variance) = moments.finish(0);
-                (Norm::new(mean, &variance, gamma, beta, Some(moments.count)), Some(moments))
+                let norm = Norm::new(mean, &variance, gamma, beta, Some(moments.count));
+                (norm.exactly(self.shared.is_some()), Some(moments))
             }
         };
         tiling.run(&mut y, part, || (), |(), tile, y| norm.apply(&x[at(tile)], y, self.relu));
@@ -98,7 +99,7 @@ impl CustomOp2 for BatchNorm {
                     || (),
                     |(), tile, g| {
                         let kept = self.relu.then(|| &y[at(tile)]);
-                        GradientSums::of(g, kept, &x[at(tile)], &norm.mean)
+                        GradientSums::of(g, kept, &x[at(tile)], norm)
                     },
                 );
                 let mut sums = GradientSums::empty(channels);

@@ -37,23 +37,39 @@ fn the_readme_calls_what_exists() {
     assert!(calls >= 20, "{calls} calls");
 }
 
-/// Runs the job script with an `srun` that only writes down what it is asked to start, and returns that.
-fn started_by_the_job(run: &Path, environment: &[(&str, &str)]) -> Vec<String> {
+/// What a job started, each with srun's own options in front, and what it asked of Slurm.
+struct Job {
+    started: Vec<(Vec<String>, Vec<String>)>,
+    asked: String,
+}
+
+/// Runs the job script with an `srun` and an `scontrol` that only write down what they are told; training ends with `status`.
+fn job(run: &Path, environment: &[(&str, &str)], status: i32) -> Job {
     let folder = tempfile::tempdir().unwrap();
-    let (srun, calls) = (folder.path().join("srun"), folder.path().join("calls"));
-    let skip_its_own_options =
-        "#!/bin/sh\nwhile [ \"${1#--}\" != \"$1\" ]; do shift; done\necho \"$*\" >> \"$CALLS\"\n";
-    std::fs::write(&srun, skip_its_own_options).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&srun, executable).unwrap();
+    for (name, script) in [
+        ("srun", "#!/bin/sh\necho \"$*\" >> \"$CALLS\"\ncase \"$*\" in *pretrain*) exit $STATUS;; esac\n"),
+        ("scontrol", "#!/bin/sh\necho \"$*\" >> \"$ASKED\"\n"),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let (calls, asked) = (folder.path().join("calls"), folder.path().join("asked"));
     let path = std::env::var("PATH").unwrap();
     let mut job = Command::new("bash");
     job.arg(project().join("xtask/slurm/pretrain-imagenet.sbatch")).current_dir(folder.path());
-    job.env("PATH", format!("{}:{path}", folder.path().display())).env("CALLS", &calls).env("DATA", "images");
-    job.env("RUN", run).envs(environment.iter().copied());
-    let output = job.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::read_to_string(calls).unwrap().lines().map(str::to_owned).collect()
+    job.env("PATH", format!("{}:{path}", folder.path().display())).env("CALLS", &calls).env("ASKED", &asked);
+    job.env("STATUS", status.to_string()).env("DATA", "images").env("RUN", run).env("SLURM_JOB_ID", "17");
+    let output = job.envs(environment.iter().copied()).output().unwrap();
+    let expected = if status == 130 { 0 } else { status };
+    assert_eq!(output.status.code(), Some(expected), "{}", String::from_utf8_lossy(&output.stderr));
+    let words = |line: &str| -> (Vec<String>, Vec<String>) {
+        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        let own = words.iter().take_while(|word| word.starts_with("--")).count();
+        (words[..own].to_vec(), words[own..].to_vec())
+    };
+    let started = std::fs::read_to_string(calls).unwrap().lines().map(words).collect();
+    Job { started, asked: std::fs::read_to_string(asked).unwrap_or_default() }
 }
 
 #[test]
@@ -67,15 +83,25 @@ fn the_job_script_calls_what_exists() {
         (fresh, vec![("SLURM_NTASKS", "64")], "target/release/selfie pretrain-imagenet --data images"),
         (stopped.path(), vec![("SLURM_NTASKS", "8"), ("DEVICE", "cuda")], "target/release/selfie pretrain --resume"),
     ] {
-        let calls = started_by_the_job(run, &environment);
-        assert!(calls.iter().any(|call| call.starts_with(trains)), "{trains}: {calls:?}");
-        for call in &calls {
-            let words: Vec<_> = call.split_whitespace().collect();
+        let job = job(run, &environment, 0);
+        let training = job.started.iter().find(|(_, call)| call.join(" ").starts_with(trains));
+        let (options, _) = training.unwrap_or_else(|| panic!("{trains}: {:?}", job.started));
+        let together = ["--mpi=pmix", "--kill-on-bad-exit=1"].iter().all(|option| options.iter().any(|o| o == option));
+        assert_eq!(together, !environment.is_empty(), "{options:?}");
+        for (_, call) in &job.started {
+            let words: Vec<_> = call.iter().map(String::as_str).collect();
             match words[..] {
                 ["cargo", "xtask", ref call @ ..] | ["target/release/selfie", ref call @ ..] => understood(call),
                 ["cargo", "build", .., feature] => assert!(features.contains(&format!("\n{feature} = ["))),
-                _ => panic!("{call}"),
+                _ => panic!("{words:?}"),
             }
         }
+        assert!(job.asked.is_empty());
     }
+}
+
+#[test]
+fn a_job_out_of_time_goes_to_the_end_of_the_queue_and_a_failed_one_does_not() {
+    assert_eq!(job(Path::new("run"), &[], 130).asked, "requeue 17\n");
+    assert_eq!(job(Path::new("run"), &[("SLURM_NTASKS", "2")], 1).asked, "");
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::RunConfig;
+use crate::data::Augment;
 use crate::error::{Error, Result};
 
 /// One value over the preset, and where it came from.
@@ -79,7 +80,9 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] as [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        Self::default().lay_over(&values_of(text, origin)?)
+        let mut values = values_of(text, origin)?;
+        name_the_view(&mut values);
+        Self::default().lay_over(&values)
     }
 
     fn lay_over(&self, given: &[Override]) -> Result<Self> {
@@ -152,6 +155,19 @@ fn values_of(text: &str, source: &str) -> Result<Vec<Override>> {
     }
     let as_override = |(key, value)| Override { source: source.to_owned(), key, value: Given::Value(value) };
     Ok(values.into_iter().map(as_override).collect())
+}
+
+/// `finetune.augment` was a switch once, and its view pretraining's: files of then go on to mean the same.
+fn name_the_view(values: &mut [Override]) {
+    let of = |key: &str| values.iter().find(|value| value.key == key).map(|value| value.value.clone());
+    let view = match of("finetune.augment") {
+        Some(Given::Value(Value::Boolean(true))) => of("data.augment"),
+        Some(Given::Value(Value::Boolean(false))) => Some(Given::Value(Value::String("none".to_owned()))),
+        _ => return,
+    };
+    for value in values.iter_mut().filter(|value| value.key == "finetune.augment") {
+        value.value = view.clone().unwrap_or(Given::Value(Value::String(Augment::default().name().to_owned())));
+    }
 }
 
 /// A value as typed after `--set key=`: TOML, or else a bare string.

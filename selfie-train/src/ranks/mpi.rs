@@ -1,6 +1,6 @@
 //! Ranks that talk by MPI: one machine or many, whatever network MPI finds.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::mpi::Threading;
 use ::mpi::collective::SystemOperation;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// All processes that were started together.
 pub(super) struct World {
-    /// Dropping it is MPI's orderly end, which waits for everybody.
+    /// Dropping it is MPI's orderly end, which waits for everybody. It is held during every call, so that one thread at a time talks.
     universe: Mutex<Option<Universe>>,
     rank: usize,
     size: usize,
@@ -23,15 +23,15 @@ pub(super) struct World {
 impl World {
     /// Starts MPI, once in a process.
     pub(super) fn join() -> Result<Self> {
-        let started = ::mpi::initialize_with_threading(Threading::Funneled);
+        let started = ::mpi::initialize_with_threading(Threading::Serialized);
         let (universe, _) = started.ok_or_else(|| Error::config("ranks", "MPI was started before in this process"))?;
         let world = universe.world();
         let number = |n: i32| usize::try_from(n).unwrap_or(0);
         Ok(Self { rank: number(world.rank()), size: number(world.size()), universe: Mutex::new(Some(universe)) })
     }
 
-    fn take(&self) -> Option<Universe> {
-        self.universe.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn hold(&self) -> MutexGuard<'_, Option<Universe>> {
+        self.universe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,6 +46,7 @@ impl Link for World {
 
     /// Through this machine's memory, wherever the tensor lies.
     fn sum(&self, part: &Tensor) -> candle_core::Result<Tensor> {
+        let _held = self.hold();
         match part.dtype() {
             DType::F32 => sum_of::<f32>(part),
             DType::F64 => sum_of::<f64>(part),
@@ -54,17 +55,19 @@ impl Link for World {
     }
 
     fn broadcast(&self, values: &mut [f32]) {
+        let _held = self.hold();
         SimpleCommunicator::world().process_at_rank(0).broadcast_into(values);
     }
 
     fn gather(&self, value: u64) -> Vec<u64> {
+        let _held = self.hold();
         let mut values = vec![0; self.size];
         SimpleCommunicator::world().all_gather_into(&value, &mut values[..]);
         values
     }
 
     fn finish(&self) {
-        drop(self.take());
+        drop(self.hold().take());
     }
 }
 
@@ -79,7 +82,7 @@ impl Drop for World {
     /// Without [`Link::finish`] there is no orderly end: it would wait for ranks that know nothing of ours. `mpirun` sees
     /// a process that left without it, and ends the others.
     fn drop(&mut self) {
-        std::mem::forget(self.take());
+        std::mem::forget(self.hold().take());
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Compiled and linked where it was written, never run: there was no card.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::cuda_backend::cudarc::nccl::safe::{Comm, Id, NcclType, ReduceOp};
 use candle_core::cuda_backend::{CudaDType, CudaDevice};
@@ -13,16 +15,16 @@ use crate::error::{Error, Result};
 
 /// The cards of all ranks.
 pub(super) struct Cards {
-    comm: Comm,
+    comm: Mutex<Communicator>,
     ranks: usize,
 }
 
-// SAFETY: NCCL takes a communicator from any thread as long as one uses it at a time; only the thread that trains does.
-#[allow(unsafe_code)]
-unsafe impl Send for Cards {}
-// SAFETY: as for `Send`: no two threads use it at once.
-#[allow(unsafe_code)]
-unsafe impl Sync for Cards {}
+/// NCCL's handle on the stream of this rank's card.
+struct Communicator(Comm);
+
+// SAFETY: NCCL takes a communicator from any thread as long as one uses it at a time, which the mutex around it sees to.
+#[expect(unsafe_code, reason = "cudarc's handle holds a pointer")]
+unsafe impl Send for Communicator {}
 
 impl Cards {
     /// Connects the card of this rank to those of the others; rank 0's invitation travels by `link`.
@@ -35,7 +37,7 @@ impl Cards {
         invitation.iter_mut().zip(values).for_each(|(byte, value)| *byte = value as _);
         let stream = device.cuda_stream();
         let comm = Comm::from_rank(stream, link.rank(), link.size(), Id::uninit(invitation)).map_err(failed)?;
-        Ok(Self { comm, ranks: link.size() })
+        Ok(Self { comm: Mutex::new(Communicator(comm)), ranks: link.size() })
     }
 
     /// The sum over all ranks of what lies on the card.
@@ -55,10 +57,11 @@ impl Cards {
         let device = storage.device.clone();
         let own = storage.as_cuda_slice::<T>()?.slice(start..end);
         // SAFETY: every element is written by the sum before anything reads it.
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "zeros would be written only to be overwritten")]
         let mut sum = unsafe { device.alloc::<T>(end - start)? };
         let failed = |error| candle_core::Error::Msg(format!("NCCL's sum over {} ranks: {error:?}", self.ranks));
-        self.comm.all_reduce(&own, &mut sum, &ReduceOp::Sum).map_err(failed)?;
+        let comm = self.comm.lock().unwrap_or_else(PoisonError::into_inner);
+        comm.0.all_reduce(&own, &mut sum, &ReduceOp::Sum).map_err(failed)?;
         let sum = Storage::Cuda(CudaStorage::wrap_cuda_slice(sum, device));
         Ok(Tensor::from_storage(sum, part.shape(), BackpropOp::none(), false))
     }

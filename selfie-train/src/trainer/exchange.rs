@@ -10,20 +10,20 @@ use crate::error::Result;
 use crate::task::Task;
 
 impl<T: Task> Trainer<'_, T> {
-    /// Sums the ranks' parts of gradient, loss and accuracy, and averages their running statistics, in one flat tensor. Whether one
+    /// Sums the ranks' parts of gradient, loss and accuracy, and averages their running statistics by images, in one flat tensor. Whether one
     /// of them was asked to stop travels along, so that all stop after the same step, one that is watched.
     pub(super) fn exchange(&self, pass: &mut Pass, step: u64) -> Result<bool> {
         if self.ranks.is_alone() {
             return Ok(false);
         }
         let asked_to_stop = self.stop.load(Ordering::Relaxed);
-        let (buffers, share) = (self.store.buffers(), 1.0 / self.ranks.size() as f64);
+        let buffers = self.store.buffers();
         let mut parts = Vec::new();
         for gradient in pass.gradients.known() {
             parts.push(gradient.flatten_all()?.to_dtype(DType::F32)?);
         }
         for (_, buffer) in &buffers {
-            parts.push((buffer.flatten_all()? * share)?);
+            parts.push((buffer.flatten_all()? * pass.share)?);
         }
         let stop = Tensor::new(if asked_to_stop { 1f32 } else { 0.0 }, self.store.device())?;
         parts.push(Tensor::stack(&[&pass.loss, &pass.accuracy, &stop], 0)?);

@@ -53,7 +53,11 @@ impl<T: Task> Trainer<'_, T> {
         let step = state.step + 1;
         let loss = pass.loss.to_scalar::<f32>()?;
         let flaw = if loss.is_finite() { format!("gradient norm {grad_norm}") } else { format!("loss {loss}") };
-        let what = format!("{flaw} is not finite, on images {}", numbers(&batch.indices));
+        // What several ranks share may be another one's fault.
+        let own = self.ranks.is_alone() || !pass.own_loss.to_scalar::<f32>()?.is_finite();
+        let images =
+            if own { format!("images {}", numbers(&batch.indices)) } else { "images of other ranks".to_owned() };
+        let what = format!("{flaw} is not finite, on {images}");
         let most = self.plan.run.max_skipped;
         match self.plan.run.on_nonfinite {
             OnNonfinite::Skip if state.skipped < most => {
@@ -68,7 +72,7 @@ impl<T: Task> Trainer<'_, T> {
                 Err(Error::NotFinite { step, what, last })
             }
             OnNonfinite::Stop => {
-                let origin = self.origin(batch, state.step)?;
+                let origin = if own { self.origin(batch, state.step)? } else { String::new() };
                 Err(Error::NotFinite { step, what: format!("{what}{origin}"), last })
             }
         }

@@ -19,8 +19,12 @@ pub(super) struct Pass {
     pub(super) accuracy: Tensor,
     /// Features of the last part: (n, D).
     pub(super) features: Option<Tensor>,
+    /// This rank's own part of the loss: ().
+    pub(super) own_loss: Tensor,
     /// Images, those of all ranks.
     pub(super) images: usize,
+    /// This rank's share of them.
+    pub(super) share: f64,
 }
 
 impl<T: Task> Trainer<'_, T> {
@@ -41,12 +45,15 @@ impl<T: Task> Trainer<'_, T> {
             features = output.features;
         }
         let nothing = || Tensor::new(f32::NAN, batch.images.device());
+        let loss = loss.map_or_else(nothing, Ok)?;
         Ok(Pass {
             gradients,
-            loss: loss.map_or_else(nothing, Ok)?,
+            own_loss: loss.clone(),
+            loss,
             accuracy: accuracy.map_or_else(nothing, Ok)?,
             features,
             images: whole,
+            share: size as f64 / whole as f64,
         })
     }
 }
