@@ -80,21 +80,4 @@ impl Cli {
 }
 
 #[cfg(all(test, unix))]
-mod dry_run;
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::Cli;
-
-    #[test]
-    fn clap_accepts_the_declaration() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_call_with_an_option_that_does_not_exist_is_found() {
-        assert!(Cli::try_parse_from(["selfie", "pretrain", "--rank", "2"]).is_err());
-    }
-}
+mod tests;

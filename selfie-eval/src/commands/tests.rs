@@ -1,16 +1,26 @@
-//! What the README and the job script call exists: each call is read as the program would read it.
+//! The command line is in order, and what the README and the job script call exists: each call is read as the program would read it.
 
 #![expect(clippy::unwrap_used, reason = "these are tests, also outside of the test functions")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::Cli;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn clap_accepts_the_declaration() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_call_with_an_option_that_does_not_exist_is_found() {
+    assert!(Cli::try_parse_from(["selfie", "pretrain", "--rank", "2"]).is_err());
 }
 
 /// Fails where the program does not understand `call`, its arguments.
