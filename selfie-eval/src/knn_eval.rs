@@ -41,13 +41,21 @@ pub struct KnnResult {
 }
 
 impl KnnReport {
-    /// Extracts the features of both splits of `frozen` and asks for the `ks` nearest, each kind of features and each k;
-    /// `progress` is told the number of images extracted.
+    /// Extracts the features of both splits of `frozen` and asks for the `ks` nearest (none: 20 and 200, or all there are where
+    /// there are fewer), each kind of features and each k; `progress` is told the number of images extracted.
     ///
     /// # Errors
     /// [`Error::Config`] where a k is 0 or larger than the number of training images; where an image cannot be read.
-    pub fn of(frozen: &Frozen, kinds: &[FeatureKind], ks: &[usize], progress: &mut dyn FnMut(usize)) -> Result<Self> {
+    pub fn of(
+        frozen: &Frozen,
+        kinds: &[FeatureKind],
+        ks: Option<&[usize]>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
         let images = frozen.data().train.len();
+        let mut usual = vec![20.min(images), 200.min(images)];
+        usual.dedup();
+        let ks = ks.unwrap_or(&usual);
         if let Some(k) = ks.iter().find(|&&k| k == 0 || k > images) {
             let reason = format!("met {k}, expected 1 to {images}, the labelled training images");
             return Err(Error::config("--k", reason));

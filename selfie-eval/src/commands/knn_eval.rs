@@ -10,15 +10,17 @@ use super::frozen::Evaluation;
 /// Cosine similarity, each neighbour votes with the weight exp(cosine / 0.07); nothing is trained or chosen.
 #[derive(clap::Args)]
 pub struct Options {
-    /// How many neighbours vote; one result each
-    #[arg(long, value_name = "K,K,...", value_delimiter = ',', default_values_t = [20, 200])]
-    k: Vec<usize>,
+    /// How many neighbours vote; one result each [default: 20,200, or all training images where there are fewer]
+    #[arg(long, value_name = "K,K,...", value_delimiter = ',')]
+    k: Option<Vec<usize>>,
     #[command(flatten)]
     evaluation: Evaluation,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    options.evaluation.run(|frozen, kinds, progress| KnnReport::of(frozen, kinds, &options.k, progress), words)
+    options
+        .evaluation
+        .run(|frozen, kinds, progress| KnnReport::of(frozen, kinds, options.k.as_deref(), progress), words)
 }
 
 fn words(report: &KnnReport) -> String {

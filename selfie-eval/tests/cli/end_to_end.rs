@@ -108,6 +108,9 @@ fn knn_eval_reports_each_kind_of_features_and_each_k() {
     assert!(results.iter().all(|result| result["images"] == 48 && result["top1"].is_f64()));
     assert!(found["protocol"].as_str().unwrap().starts_with("kNN evaluation"));
     assert!(place.path("near/result.json").is_file() && place.path("near/labels.txt").is_file());
+    let usual = json(&place, "knn-eval --from run --features image");
+    let ks: Vec<_> = usual["results"].as_array().unwrap().iter().map(|result| result["k"].as_u64().unwrap()).collect();
+    assert_eq!(ks, [20, 192]); // there are no 200
     let call = place.call("knn-eval --from run --k 0");
     assert_eq!(call.status, Some(2));
     assert!(call.stderr.contains("--k: met 0, expected 1 to 192"), "{}", call.stderr);
