@@ -14,7 +14,7 @@ use super::stubs::Stubs;
 use super::toolchain::Toolchain;
 use crate::{cargo, driver, project_root};
 
-/// Settings that build fastest. The first lines of Cargo.toml's profile name packages; these undo them.
+/// Settings that build fastest; and the packages that the workspace's own profile optimises, to undo that too.
 const PROFILE: &[(&str, &str)] =
     &[("CARGO_PROFILE_DEV_OPT_LEVEL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "false"), ("CARGO_INCREMENTAL", "0")];
 const PACKAGES: &[&str] =
