@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
+use crate::tidy::CRATES;
 use crate::{cargo, project_root};
 
 /// What the program is built with.
@@ -134,6 +135,17 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+/// Removes our own crates from the target folder of the cache, not what they depend on. Several checkouts share it, and cargo would take what another
+/// one has built for ours, if only it is newer than our sources.
+fn forget_our_crates(target: &Path, platform: &[&str]) -> Result<()> {
+    let mut command = cargo();
+    command.args(["clean", "--quiet", "--target-dir"]).arg(target).args(platform);
+    command.args(CRATES.iter().flat_map(|name| ["--package", name])).current_dir(project_root());
+    let output = command.stdin(Stdio::null()).output().context("cargo clean does not start")?;
+    ensure!(output.status.success(), "cargo clean: {}", complaint(&output.stderr));
+    Ok(())
+}
 
 /// Brings the crates of Cargo.lock for one target here; a machine without a network may have them already.
 fn fetch(target: &str) -> Result<()> {

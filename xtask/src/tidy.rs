@@ -26,7 +26,7 @@ pub const LEAF_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-att
 /// The crates that other programs build on: they print nothing and do not stop their caller.
 const LIBRARY_CRATES: &[&str] = &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss", "selfie-train"];
 /// All crates with a page of their own.
-const CRATES: &[&str] =
+pub const CRATES: &[&str] =
     &["selfie-patch", "selfie-encoder", "selfie-attnpool", "selfie-loss", "selfie-train", "selfie-eval"];
 
 /// The checks of one Rust file.

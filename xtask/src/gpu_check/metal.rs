@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{fetch, obtain};
+use super::{fetch, forget_our_crates, obtain};
 use crate::tidy::LEAF_CRATES;
 use crate::{cargo, project_root};
 
@@ -20,8 +20,10 @@ pub fn check(cache: &Path) -> Result<()> {
     rustup.args(["target", "add", TARGET]).env("RUSTUP_MAX_RETRIES", "1").current_dir(&root);
     obtain(&format!("the target {TARGET}"), &mut rustup)?;
     fetch(TARGET)?;
+    let target = cache.join("target");
+    forget_our_crates(&target, &["--target", TARGET])?;
     let mut command = cargo();
-    command.args(["check", "--features", "metal", "--target", TARGET, "--target-dir"]).arg(cache.join("target"));
+    command.args(["check", "--features", "metal", "--target", TARGET, "--target-dir"]).arg(&target);
     command.args(LEAF_CRATES.iter().flat_map(|name| ["--package", name])).env("CARGO_INCREMENTAL", "0");
     let status = command.current_dir(&root).stdin(Stdio::null()).status().context("cargo check does not start")?;
     ensure!(status.success(), "the leaf crates do not compile with metal for {TARGET}; cargo's message stands above");

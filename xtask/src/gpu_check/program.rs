@@ -9,9 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::FEATURES;
 use super::stubs::Stubs;
 use super::toolchain::Toolchain;
+use super::{FEATURES, forget_our_crates};
 use crate::{cargo, driver, project_root};
 
 /// Settings that build fastest; and the packages that the workspace's own profile optimises, to undo that too.
@@ -23,6 +23,7 @@ const PACKAGES: &[&str] =
 /// The linked program.
 pub fn build(cache: &Path, toolchain: &Toolchain, stubs: &Stubs) -> Result<PathBuf> {
     let target = cache.join("target");
+    forget_our_crates(&target, &[])?;
     let mut command = cargo();
     toolchain.apply(&mut command)?;
     let mut libraries = vec![toolchain.libraries(), stubs.libraries(), stubs.driver()];
