@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::tidy::CRATES;
-use crate::{cargo, project_root};
+use crate::{cargo, mpirun, project_root};
 
 /// What the program is built with.
 const FEATURES: &str = "cuda,cudnn,nccl";
@@ -39,12 +39,10 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let _held = hold(&cache).with_context(|| cache.display().to_string())?;
     let mut parts = Parts::default();
-    if FEATURES.contains("nccl") {
-        parts.run("packages of MPI", packages);
-    }
+    let mpi = parts.run("packages of MPI", packages);
     let toolchain = parts.run("CUDA toolchain", || toolchain::ready(&cache));
     let stubs = toolchain.as_ref().and_then(|_| parts.run("stubs to link with", || stubs::ready(&cache)));
-    if let (Some(toolchain), Some(stubs)) = (toolchain, stubs) {
+    if let (Some(()), Some(toolchain), Some(stubs)) = (mpi, toolchain, stubs) {
         let name = format!("selfie with {FEATURES}: compiles and links");
         if let Some(selfie) = parts.run(&name, || program::build(&cache, &toolchain, &stubs)) {
             parts.run("its start", || program::start(&selfie, &toolchain, &stubs));
@@ -74,12 +72,11 @@ fn hold(cache: &Path) -> std::io::Result<File> {
 
 /// Open MPI, which the feature `nccl` builds on.
 fn packages() -> Result<()> {
-    let script = project_root().join(".ci/packages");
-    let status = Command::new("bash").arg(&script).stdin(Stdio::null()).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        _ => bail!("{} failed; its message stands above", script.display()),
+    let status = Command::new("bash").arg(project_root().join(".ci/packages")).stdin(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        return Err(Unavailable("not all can be installed; the message of .ci/packages stands above".to_owned()).into());
     }
+    Ok(mpirun::check().map_err(|missing| Unavailable(missing.0))?)
 }
 
 /// The parts so far: each prints what became of it, and a failure stops none of the others.
