@@ -35,7 +35,8 @@ pub fn check() -> Result<(), BadUsage> {
 pub fn run(program: Command, ranks: usize) -> Result<ExitCode> {
     let mut mpirun = Command::new("mpirun");
     // More ranks than cores are allowed, and none is tied to one core: each has a pool of threads.
-    mpirun.args(["-n", &ranks.to_string(), "--oversubscribe", "--bind-to", "none"]);
+    // Its own remarks would stand around the one line that the program says of an error.
+    mpirun.args(["-n", &ranks.to_string(), "--quiet", "--oversubscribe", "--bind-to", "none"]);
     mpirun.arg(program.get_program()).args(program.get_args());
     mpirun.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     if is_root() {
@@ -57,8 +58,21 @@ pub fn run(program: Command, ranks: usize) -> Result<ExitCode> {
     ctrlc::set_handler(pass_on).context("Ctrl-C cannot be handled")?;
     let mut child = mpirun.stdin(Stdio::null()).spawn().context("mpirun does not start")?;
     process.store(child.id(), Ordering::SeqCst);
-    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(1)))
+    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    if let Some(line) = died(code) {
+        eprintln!("{line}");
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// What to say of an exit status that the program does not end with by itself.
+fn died(code: u8) -> Option<String> {
+    const STOPPED: u8 = 130;
+    let signal = code.checked_sub(128).filter(|&signal| signal > 0 && code != STOPPED)?;
+    Some(format!(
+        "error: a rank died on signal {signal}, and the others were ended; the run's last checkpoint is whole, \
+         --resume RUN continues from it"
+    ))
 }
 
 /// The shell's own `kill`, which is there where no program of that name is.
@@ -73,4 +87,15 @@ fn is_root() -> bool {
     return std::fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
     #[cfg(not(target_os = "linux"))]
     return false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::died;
+
+    #[test]
+    fn only_what_no_program_says_by_itself_is_said_here() {
+        assert!(died(137).is_some_and(|line| line.contains("signal 9")));
+        assert!([0, 1, 2, 130].into_iter().all(|code| died(code).is_none()));
+    }
 }
