@@ -4,6 +4,8 @@
 //! chosen on a hold-out of the training images, stratified by class; then the regression is trained to convergence on
 //! all of them, and tested once.
 
+use std::time::Instant;
+
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 
@@ -63,6 +65,8 @@ pub struct LinearResult {
     pub holdout_images: usize,
     /// Steps of the final training.
     pub iterations: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
     /// Whether it converged.
     pub converged: bool,
     /// The largest entry of its gradient.
@@ -93,7 +97,10 @@ fn judge(both: &BothSplits, classes: &[String], tuning: &Tuning, seed: u64) -> R
     let chosen = choose(train, classes.len(), tuning, seed)?;
     let standardiser = Standardiser::fit(&train.values)?;
     let config = LogisticConfig { l2: chosen.l2, ..LogisticConfig::default() };
-    let model = Logistic::fit(&standardiser.apply(&train.values)?, &train.labels, classes.len(), &config, None)?;
+    let standardised = standardiser.apply(&train.values)?;
+    let begun = Instant::now();
+    let model = Logistic::fit(&standardised, &train.labels, classes.len(), &config, None)?;
+    let seconds = begun.elapsed().as_secs_f64();
     let predicted = model.predict(&standardiser.apply(&test.values)?)?;
     Ok(LinearResult {
         features: train.kind,
@@ -103,6 +110,7 @@ fn judge(both: &BothSplits, classes: &[String], tuning: &Tuning, seed: u64) -> R
         holdout_accuracy: chosen.accuracy,
         holdout_images: chosen.images,
         iterations: model.iterations,
+        seconds,
         converged: model.converged,
         gradient: model.gradient,
     })
