@@ -1,9 +1,8 @@
 //! The whole ResNet that is fine-tuned: the trunk with its fourth stage, and a linear classifier.
 
-use crate::{Block, EncoderConfig, Error, Mode, Reduction, Result, Trunk};
+use crate::{Block, EncoderConfig, Error, Mode, Result, Trunk};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
-use std::sync::Arc;
 
 /// Images (B, C, H, W) to logits (B, classes).
 ///
@@ -68,11 +67,6 @@ impl ResNet {
     /// The same network with the trunk's products in bf16 ([`Trunk::with_bf16_products`]); the classifier's stays in f32.
     pub fn with_bf16_products(self) -> Self {
         Self { trunk: self.trunk.with_bf16_products(), ..self }
-    }
-
-    /// The same network with norms over the batch that several processes share ([`Trunk::with_shared_norms`]).
-    pub fn with_shared_norms(self, reduction: Arc<dyn Reduction>) -> Self {
-        Self { trunk: self.trunk.with_shared_norms(reduction), ..self }
     }
 
     /// The trunk.

@@ -25,7 +25,8 @@ mod runs;
 mod screen;
 mod settings;
 
-use selfie_eval::Result;
+use selfie_eval::{Error, Result};
+use selfie_train::started_together;
 
 pub use interrupt::Interrupt;
 
@@ -59,6 +60,11 @@ enum Command {
 impl Cli {
     /// Does what was asked.
     pub fn run(&self, interrupt: &Interrupt) -> Result<()> {
+        let shared = matches!(self.command, Command::PretrainImagenet(_) | Command::Pretrain(_));
+        if let (false, several @ 2..) = (shared, started_together()) {
+            let reason = format!("met {several} processes started together, expected one: only pretraining is shared");
+            return Err(Error::config("ranks", reason));
+        }
         match &self.command {
             Command::PretrainImagenet(options) => pretrain_imagenet::run(options, interrupt),
             Command::Pretrain(options) => pretrain::run(options, interrupt),

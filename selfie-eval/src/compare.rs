@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use candle_core::Device;
-use selfie_train::{Error as TrainError, RunConfig};
+use selfie_train::{Error as TrainError, RunConfig, checksum};
 
 pub use budget::{Budget, Planned};
 pub use cell::{Cell, CellResult};
@@ -27,7 +27,6 @@ pub use paper::Published;
 pub use statistics::{Spread, paired};
 pub use summary::{ArmSummary, CompareReport, Difference, FractionSummary, LeftOut};
 
-use crate::checksum;
 use crate::error::{Error, Result};
 use crate::finetune::{Finetune, Session};
 use crate::labelled::Labelled;
@@ -207,7 +206,7 @@ fn arms(runs: Vec<Origin>) -> Result<Vec<Arm>> {
         let short = path.file_name().map_or_else(|| origin.given().to_owned(), |name| name.to_string_lossy().into());
         let name = if taken(&arms, &short) { origin.given().to_owned() } else { short };
         let tensors = origin.weights().into_iter().flat_map(|from| from.encoder.iter().chain(from.attnpool.iter()));
-        let checksum = Some(checksum::of_tensors(tensors)?);
+        let checksum = Some(format!("{:08x}", checksum(tensors)?));
         if taken(&arms, &name) || arms.iter().any(|arm| arm.checksum == checksum) {
             return Err(Error::config("--from", format!("met {} twice, expected different runs", origin.given())));
         }

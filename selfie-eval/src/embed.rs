@@ -15,14 +15,13 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use selfie_encoder::Trunk;
 use selfie_patch::PatchGrid;
-use selfie_train::{RunConfig, StopFlag};
+use selfie_train::{RunConfig, StopFlag, checksum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use formats::EmbedFormat;
 pub use images::EmbedSplit;
 
-use crate::checksum;
 use crate::error::{Error, Result};
 use crate::features::{FeatureKind, View, features_of};
 use crate::origin::Origin;
@@ -82,10 +81,11 @@ impl Embed {
         let encoder = held_trunk(&config.encoder, origin.weights());
         let (store, trunk) = load_trunk(&encoder, origin.weights(), config.run.seed, device)?;
         let view = View::of(&mut config, images.first())?;
+        let weights = checksum(store.tensors().iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
         let mut of = json!({
             "from": origin.given(),
             "checkpoint": origin.checkpoint(),
-            "weights_crc32": checksum::of_tensors(store.tensors().iter().map(|(name, tensor)| (name.as_str(), tensor)))?,
+            "weights_crc32": format!("{weights:08x}"),
             "data": config.data.source,
             "split": format!("{split:?}").to_lowercase(),
             "num_images": images.len(),

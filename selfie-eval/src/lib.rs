@@ -2,7 +2,6 @@
 
 mod accuracy;
 mod bench;
-mod checksum;
 mod cholesky;
 mod compare;
 mod embed;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use candle_core::{Device, DeviceLocation};
 
 use crate::error::{Error, Result};
+use crate::ranks::local_rank;
 
 /// The word after `--device`.
 ///
@@ -61,29 +62,14 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Where a rank computes of whose machine it is number `local_rank`: each takes the card after its neighbour's, unless it
-    /// is shown only one.
-    #[must_use]
-    pub fn of_rank(self, local_rank: usize) -> Self {
-        let shown_one = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| !list.contains(','));
-        match self {
-            Self::Cuda(first) if !shown_one => Self::Cuda(first + local_rank),
-            Self::Auto if local_rank > 0 && cfg!(feature = "cuda") => match Self::Cuda(0).of_rank(local_rank) {
-                card if card.select().is_ok() => card,
-                _ => Self::Cpu,
-            },
-            other => other,
-        }
-    }
-
-    /// The device, tried out.
+    /// The device, tried out. Of several ranks on one machine each takes the card after its neighbour's.
     ///
     /// # Errors
     /// [`Error::Config`] where it does not answer, or the program was not built for it.
     pub fn select(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(number) => self.built("cuda", cfg!(feature = "cuda"))?.answer(Device::new_cuda(number)),
+            Self::Cuda(number) => self.built("cuda", cfg!(feature = "cuda"))?.answer(Device::new_cuda(card(number))),
             Self::Metal => self.built("metal", cfg!(feature = "metal"))?.answer(Device::new_metal(0)),
             Self::Auto => {
                 let accelerators = [(cfg!(feature = "cuda"), Self::Cuda(0)), (cfg!(feature = "metal"), Self::Metal)];
@@ -110,11 +96,20 @@ impl DeviceChoice {
     }
 }
 
+/// The card of this rank, where the first on its machine takes number `first`; the only one where it is shown no other.
+fn card(first: usize) -> usize {
+    let shown_one = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| !list.contains(','));
+    if shown_one { first } else { first + local_rank() }
+}
+
 /// The device in words, as the program prints it.
 #[must_use]
 pub fn describe_device(device: &Device) -> String {
     match device.location() {
-        DeviceLocation::Cpu => format!("cpu, {} threads", rayon::current_num_threads()),
+        DeviceLocation::Cpu => match rayon::current_num_threads() {
+            1 => "cpu, 1 thread".to_owned(),
+            threads => format!("cpu, {threads} threads"),
+        },
         DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
         DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
     }

@@ -20,7 +20,7 @@ use crate::memory::{MemoryEstimate, available_memory};
 use crate::model::SelfieModel;
 use crate::pretrained::{initial_weights, normalise_of, write_encoder};
 use crate::probe::{EvalSet, Evaluation, KnnProbe};
-use crate::ranks::{Ranks, local_rank, local_size};
+use crate::ranks::{Ranks, local_size};
 use crate::run_dir::{RunDir, RunLock};
 use crate::store::{LoadReport, ParamStore};
 use crate::task::MaskedPatches;
@@ -130,18 +130,12 @@ impl Pretraining {
             (true, false) => RunDir::check_free(&options.out).map(|()| None)?,
             (false, _) => None,
         };
-        let device = options.device.of_rank(local_rank()).select()?;
+        let device = options.device.select()?;
         ranks.use_cards(&device)?;
 
         // What is held out never trains; mean and deviation become part of the settings.
         let bad = config.data.bad_images();
-        if !ranks.is_root() {
-            ranks.meet(); // rank 0 has downloaded and indexed what was not there
-        }
-        let all = Dataset::open(&config.data.source, Split::Train)?.with_bad_images(&bad);
-        if ranks.is_root() {
-            ranks.meet();
-        }
+        let all = ranks.root_first(|| Dataset::open(&config.data.source, Split::Train))?.with_bad_images(&bad);
         let all = all.with_channels(config.encoder.in_channels);
         let (train, held_out) = all.split_holdout(config.data.holdout)?;
         if config.data.mean.is_empty() {

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::store::{HostTensor, ParamStore};
-pub use started::{local_rank, local_size, started_as};
+use crate::store::{ParamStore, checksum};
+pub(crate) use started::{local_rank, local_size};
+pub use started::{own_cores, started_as, started_together};
 
 /// What connects the ranks.
 trait Link: Debug + Send + Sync {
@@ -61,11 +62,12 @@ impl Link for Alone {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
+/// use selfie_encoder::Reduction;
 /// use selfie_train::Ranks;
 /// let ranks = Ranks::default(); // one process
 /// assert_eq!((ranks.rank(), ranks.size()), (0, 1));
 /// assert_eq!(ranks.sum(&Tensor::new(&[1f32, 2.], &Device::Cpu)?)?.to_vec1::<f32>()?, [1., 2.]);
-/// # Ok::<(), selfie_train::Error>(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Ranks {
@@ -98,7 +100,7 @@ impl Ranks {
     /// # Errors
     /// [`Error::Config`] where there are several and this program was built without the feature `mpi`, or MPI does not start.
     pub fn join() -> Result<Self> {
-        match started::size() {
+        match started_together() {
             0 | 1 => Ok(Self::default()),
             #[cfg(feature = "mpi")]
             several => {
@@ -165,14 +167,6 @@ impl Ranks {
         self.size() == 1
     }
 
-    /// The sum of `part` over all ranks: same shape, type and device, the same bits everywhere; without a gradient.
-    ///
-    /// # Errors
-    /// Where the type cannot be sent, or the device fails.
-    pub fn sum(&self, part: &Tensor) -> Result<Tensor> {
-        Ok(selfie_encoder::Reduction::sum(self, part)?)
-    }
-
     /// Rank 0's weights and running statistics in place of everybody's.
     ///
     /// # Errors
@@ -191,9 +185,20 @@ impl Ranks {
         Ok(store.set_all(&values)?)
     }
 
-    /// Waits for all others.
-    pub fn meet(&self) {
-        self.timed(|| self.link.gather(0));
+    /// Does `work` on rank 0 before the others, which then find what it has downloaded or indexed.
+    ///
+    /// # Errors
+    /// Those of `work`; where it is rank 0's, the others wait until they are ended with it.
+    pub fn root_first<T, E>(&self, work: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
+        let meet = || drop(self.timed(|| self.link.gather(0)));
+        if !self.is_root() {
+            meet();
+        }
+        let done = work()?;
+        if self.is_root() {
+            meet();
+        }
+        Ok(done)
     }
 
     /// The sum of everybody's `count`.
@@ -227,11 +232,8 @@ impl Ranks {
         if self.is_alone() {
             return Ok(());
         }
-        let mut sum = crc32fast::Hasher::new();
-        for (_, tensor) in store.tensors() {
-            HostTensor::copy(&tensor)?.hash_into(&mut sum);
-        }
-        let sums = self.timed(|| self.link.gather(sum.finalize().into()));
+        let sum = checksum(store.tensors().iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+        let sums = self.timed(|| self.link.gather(sum.into()));
         if sums.iter().all(|&other| other == sums[0]) {
             return Ok(());
         }
@@ -260,7 +262,7 @@ impl Ranks {
     }
 }
 
-/// So norms can go by the statistics of the whole batch.
+/// The sum over all ranks: of a step's gradients, and of the statistics of norms over the whole batch.
 impl selfie_encoder::Reduction for Ranks {
     fn sum(&self, part: &Tensor) -> candle_core::Result<Tensor> {
         self.timed(|| {

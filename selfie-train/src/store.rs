@@ -18,8 +18,8 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-pub use host::write_tensors;
 pub(crate) use host::{HostTensor, write_host};
+pub use host::{checksum, write_tensors};
 pub use load::LoadReport;
 pub use weights::Weights;
 

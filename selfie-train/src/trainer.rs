@@ -15,7 +15,7 @@ mod watch;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ use saver::Saver;
 pub use state::{TrainReport, TrainState};
 use window::{Waited, Window};
 
-/// Set it, and the loop ends after the step it is at, with its state saved; several ranks on GPUs, after the next that is looked at.
+/// Set it, and the loop ends after the step that it computes, with its state saved; several ranks on GPUs, after the next that is looked at.
 pub type StopFlag = Arc<AtomicBool>;
 
 /// What the loop works on; the state that changes is [`TrainState`].
@@ -88,9 +88,8 @@ impl<T: Task> Trainer<'_, T> {
             let statistics = self.statistics()?;
             let mut pass = self.pass(&batch, state.step, &parameters)?;
             let asked_to_stop = self.exchange(&mut pass, state.step + 1)?;
-            // Who is asked to stop looks, to save nothing that is not sound.
-            let stop_now = self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
-            let watched = stop_now || self.is_watched(state.step + 1);
+            // Whoever stops looks first, to save nothing that is not sound.
+            let watched = asked_to_stop || self.is_watched(state.step + 1);
             let grad_norm = if watched { Some(pass.gradients.norm()?) } else { None };
 
             // One update, unless it would ruin the weights.
@@ -127,8 +126,7 @@ impl<T: Task> Trainer<'_, T> {
             }
 
             // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
-            let asked_since = watched && self.ranks.is_alone() && self.stop.load(Ordering::Relaxed);
-            let stopping = (asked_to_stop || asked_since) && !is_last;
+            let stopping = asked_to_stop && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
             if due || is_last || stopping {
                 window.pause();
@@ -177,6 +175,7 @@ impl<T: Task> Trainer<'_, T> {
         features: Option<&candle_core::Tensor>,
     ) -> Result<StepMetrics> {
         let images = state.position(self.plan);
+        let waited = window.share(self.waited(loader));
         Ok(StepMetrics {
             step: state.step,
             epoch: images as f64 / self.epoch_images.max(1) as f64,
@@ -189,8 +188,8 @@ impl<T: Task> Trainer<'_, T> {
             feature_std: features.map(feature_std).transpose()?,
             skipped: state.skipped,
             images_per_second: window.images_per_second(),
-            data_wait: window.share(self.waited(loader)).0,
-            communication: (!self.ranks.is_alone()).then(|| window.share(self.waited(loader)).1),
+            data_wait: waited.0,
+            communication: (!self.ranks.is_alone()).then_some(waited.1),
             peak_rss_mb: crate::metrics::peak_rss_mb(),
         })
     }

@@ -45,9 +45,9 @@ pub fn run(program: Command, ranks: usize) -> Result<ExitCode> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut mpirun, 0);
     // Before mpirun starts, so that no Ctrl-C ends this process alone.
-    let (process, asked) = (Arc::new(AtomicU32::new(0)), AtomicBool::new(false));
-    let to = Arc::clone(&process);
-    let pass_on = move || match (asked.swap(true, Ordering::SeqCst), to.load(Ordering::SeqCst)) {
+    let (process, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let (to, before) = (Arc::clone(&process), Arc::clone(&asked));
+    let pass_on = move || match (before.swap(true, Ordering::SeqCst), to.load(Ordering::SeqCst)) {
         (_, 0) => std::process::exit(130),
         (true, process) => send("TERM", process),
         (false, process) => {
@@ -59,7 +59,7 @@ pub fn run(program: Command, ranks: usize) -> Result<ExitCode> {
     let mut child = mpirun.stdin(Stdio::null()).spawn().context("mpirun does not start")?;
     process.store(child.id(), Ordering::SeqCst);
     let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    if let Some(line) = died(code) {
+    if let (Some(line), false) = (died(code), asked.load(Ordering::SeqCst)) {
         eprintln!("{line}");
     }
     Ok(ExitCode::from(code))

@@ -43,10 +43,7 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     if !COMMANDS.iter().any(|(known, _)| *known == name) {
         return Err(unknown(&name).into());
     }
-    let mut wanted = Wanted::read(&arguments[1..]);
-    if !SHARED.contains(&name.as_ref()) {
-        wanted.ranks = 1; // `plan` reckons with ranks and starts none
-    }
+    let wanted = Wanted::read(&name, &arguments[1..]);
     let mut features: Vec<_> = feature(wanted.device.as_deref())?.into_iter().collect();
     if wanted.ranks > 1 {
         mpirun::check()?;
@@ -80,9 +77,11 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    fn read(arguments: &[OsString]) -> Self {
+    fn read(command: &str, arguments: &[OsString]) -> Self {
         let number = |option| value_of(option, arguments).and_then(|value| value.parse().ok()).filter(|&n| n > 0);
-        let (threads, ranks) = (number("--threads"), number("--ranks").unwrap_or(1));
+        // `plan` reckons with ranks and starts none.
+        let ranks = if SHARED.contains(&command) { number("--ranks").unwrap_or(1) } else { 1 };
+        let threads = number("--threads");
         Self { device: value_of("--device", arguments), threads, ranks }
     }
 }
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
 
     fn wanted(line: &str) -> Wanted {
-        Wanted::read(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+        Wanted::read("pretrain", &line.split(' ').map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]
@@ -193,6 +192,12 @@ mod tests {
         assert_eq!(wanted("--data x --device cuda:1 --threads=4"), both);
         assert_eq!(wanted("--ranks 3"), Wanted { ranks: 3, ..Wanted::default() });
         assert_eq!(wanted("--threads 2 --device=cuda:1 --threads 4 --seed 3"), both);
+    }
+
+    #[test]
+    fn a_command_that_only_reckons_with_ranks_starts_none() {
+        let words = ["--ranks", "64"].map(OsString::from);
+        assert_eq!(Wanted::read("plan", &words), Wanted::default());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use selfie_eval::{Error, Result};
-use selfie_train::local_size;
+use selfie_train::own_cores;
 
 /// The size of the compute pools.
 const THREADS: &str = "RAYON_NUM_THREADS";
@@ -20,17 +20,16 @@ const SETTINGS: [(&str, &str); 2] = [
     ("MIMALLOC_PURGE_DELAY", "-1"),
 ];
 
-/// Returns where everything is set and `threads` threads compute (0: as many as there are, shared with the ranks that mpirun
-/// started on this machine; srun gives each task its own cores); else this process becomes one where that is so.
+/// Returns where everything is set and `threads` threads compute (0: as many as there are cores, or this rank's share of them);
+/// else this process becomes one where that is so.
 pub fn ensure(threads: usize) -> Result<()> {
     let mut missing: Vec<(&str, String)> = SETTINGS
         .iter()
         .filter(|(name, _)| std::env::var_os(name).is_none())
         .map(|&(name, value)| (name, value.to_string()))
         .collect();
-    let by_mpirun = std::env::var_os("OMPI_COMM_WORLD_LOCAL_SIZE").is_some();
-    let shared = by_mpirun && local_size() > 1 && std::env::var_os(THREADS).is_none();
-    let threads = if threads == 0 && shared { (cores() / local_size()).max(1) } else { threads };
+    let unsaid = threads == 0 && std::env::var_os(THREADS).is_none();
+    let threads = if unsaid { own_cores(cores()).unwrap_or(0) } else { threads };
     let wanted = threads.to_string();
     if threads > 0 && std::env::var_os(THREADS).is_none_or(|set| set != wanted.as_str()) {
         missing.push((THREADS, wanted));

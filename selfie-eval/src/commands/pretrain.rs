@@ -91,7 +91,7 @@ pub fn train(
         out,
         resume,
         checkpoint: start.checkpoint,
-        init_from: start.init_from.as_deref().map(init_path).transpose()?,
+        init_from: ranks.root_first(|| start.init_from.as_deref().map(init_path).transpose())?,
         device,
         quiet: shared.quiet,
         stop: interrupt.flag(),

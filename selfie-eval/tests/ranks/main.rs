@@ -126,6 +126,30 @@ fn shares_that_cannot_be_equal_and_ranks_that_were_not_started_are_refused() {
     assert!(!place.path("run").exists());
 }
 
+#[test]
+fn ranks_that_were_told_different_things_do_not_begin() {
+    let place = Place::new();
+    let told = |decay: &str| {
+        format!("pretrain {SHARED} --batch-size 4 --steps 1 --quiet --out run --set optim.weight_decay={decay}")
+    };
+    let mut command = mpirun(&place, 1, &told("0.1"));
+    let other = place.command(&told("0.2"));
+    command.args([":", "-n", "1"]).arg(other.get_program()).args(other.get_args());
+    let call: Call = command.output().unwrap().into();
+    assert_eq!(call.status, Some(1), "{}", call.stderr);
+    assert!(call.stderr.contains("settings, data or checkpoint of rank 1 differ"), "{}", call.stderr);
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn what_several_processes_cannot_share_is_refused() {
+    let place = Place::new();
+    let call: Call = mpirun(&place, 2, "finetune --from scratch --preset quick --out run").output().unwrap().into();
+    assert_eq!(call.status, Some(2), "{}", call.stderr);
+    assert!(call.stderr.contains("ranks: met 2 processes started together, expected one"), "{}", call.stderr);
+    assert!(!place.path("run").exists());
+}
+
 /// Starts two ranks and waits until their run has `lines` lines of metrics.
 fn started(place: &Place, arguments: &str, lines: usize) -> Child {
     let child = mpirun(place, 2, arguments).spawn().unwrap();

@@ -6,7 +6,8 @@
 type Look<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Number of processes that were started together, this one included.
-pub(super) fn size() -> usize {
+#[must_use]
+pub fn started_together() -> usize {
     size_by(&environment)
 }
 
@@ -16,15 +17,21 @@ pub fn started_as() -> usize {
     of_several(&environment, 0, &["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"])
 }
 
-/// Which of the processes on this machine this is, counted from 0.
+/// This process's share of `cores`, where mpirun started several beside each other on them; none where they are all its own. srun gives each task
+/// its own cores.
 #[must_use]
-pub fn local_rank() -> usize {
+pub fn own_cores(cores: usize) -> Option<usize> {
+    let beside = of_several(&environment, 1, &["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"]);
+    (beside > 1).then(|| (cores / beside).max(1))
+}
+
+/// Which of the processes on this machine this is, counted from 0.
+pub(crate) fn local_rank() -> usize {
     of_several(&environment, 0, &["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"])
 }
 
 /// Number of processes on this machine that were started together.
-#[must_use]
-pub fn local_size() -> usize {
+pub(crate) fn local_size() -> usize {
     local_size_by(&environment)
 }
 

@@ -46,7 +46,7 @@ impl HostTensor {
     }
 
     /// Adds the values, as a file holds them, to a checksum.
-    pub(crate) fn hash_into(&self, hasher: &mut crc32fast::Hasher) {
+    fn hash_into(&self, hasher: &mut crc32fast::Hasher) {
         let hashed: std::result::Result<(), std::convert::Infallible> = self.bytes(|bytes| {
             hasher.update(bytes);
             Ok(())
@@ -66,6 +66,28 @@ impl HostTensor {
     }
 }
 
+/// The CRC-32 of names and values: what tells weights from other weights, wherever they lie.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let of = |name: &str, value: f32| selfie_train::checksum([(name, &Tensor::new(&[1.0, value], &Device::Cpu)?)]);
+/// assert_eq!(of("a", 2.0)?, of("a", 2.0)?);
+/// assert_ne!(of("a", 2.0)?, of("b", 2.0)?);
+/// assert_ne!(of("a", 2.0)?, of("a", 2.5)?);
+/// # Ok::<(), selfie_train::Error>(())
+/// ```
+///
+/// # Errors
+/// Where the device fails.
+pub fn checksum<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    for (name, tensor) in tensors {
+        hasher.update(name.as_bytes());
+        HostTensor::copy(tensor)?.hash_into(&mut hasher);
+    }
+    Ok(hasher.finalize())
+}
+
 /// Writes `f32` tensors and `metadata` (a JSON object) to `path`: to a temporary file, flushed to disk, then renamed.
 ///
 /// # Errors
@@ -82,7 +104,7 @@ pub(crate) fn write_host(path: &Path, tensors: &BTreeMap<String, HostTensor>, mu
     for tensor in tensors.values() {
         tensor.hash_into(&mut hasher);
     }
-    metadata[CHECKSUM] = Value::String(checksum(hasher, &metadata));
+    metadata[CHECKSUM] = Value::String(of_file(hasher, &metadata));
     metadata.sort_all_objects();
     let header = header(tensors, &metadata);
     replace_file(path, |file| {
@@ -111,7 +133,7 @@ fn header(tensors: &BTreeMap<String, HostTensor>, metadata: &Value) -> String {
 }
 
 /// CRC-32 over all tensors (seen by `hasher`) and then the metadata without it, as eight hexadecimal digits.
-pub(super) fn checksum(mut hasher: crc32fast::Hasher, metadata: &Value) -> String {
+pub(super) fn of_file(mut hasher: crc32fast::Hasher, metadata: &Value) -> String {
     hasher.update(metadata.to_string().as_bytes());
     format!("{:08x}", hasher.finalize())
 }

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::host::{CHECKSUM, ENTRY, checksum};
+use super::host::{CHECKSUM, ENTRY, of_file};
 use super::pth;
 use crate::error::{Error, Result};
 
@@ -47,7 +47,7 @@ impl Weights {
             rest.sort_all_objects();
             let mut hasher = crc32fast::Hasher::new();
             hasher.update(&bytes[8 + header..]);
-            let found = checksum(hasher, &rest);
+            let found = of_file(hasher, &rest);
             if told != found {
                 return Err(wrong(format!("damaged: its content has checksum {found}, expected {told}")));
             }

@@ -4,19 +4,22 @@ use std::sync::atomic::Ordering;
 
 use candle_core::{DType, Tensor};
 
+use selfie_encoder::Reduction;
+
 use super::Trainer;
 use super::pass::Pass;
 use crate::error::Result;
 use crate::task::Task;
 
 impl<T: Task> Trainer<'_, T> {
-    /// Sums the ranks' parts of gradient, loss and accuracy, and averages their running statistics by images, in one flat tensor. Whether one
-    /// of them was asked to stop travels along, so that all stop after the same step, one that is watched.
+    /// Sums the ranks' parts of gradient, loss and accuracy, and averages their running statistics by images, in one flat tensor; one
+    /// process has them all. Returns whether to stop after this step: whether one of them was asked to travels along, so that all do,
+    /// after a step that is watched.
     pub(super) fn exchange(&self, pass: &mut Pass, step: u64) -> Result<bool> {
-        if self.ranks.is_alone() {
-            return Ok(false);
-        }
         let asked_to_stop = self.stop.load(Ordering::Relaxed);
+        if self.ranks.is_alone() {
+            return Ok(asked_to_stop);
+        }
         let buffers = self.store.buffers();
         let mut parts = Vec::new();
         for gradient in pass.gradients.known() {
