@@ -2,7 +2,8 @@
 //!
 //! On the CPU in f32 they are Candle custom ops on this crate's kernels; on other devices and types they lower to
 //! Candle's own ops ([`composed`]), with the same results. A v1.5 trunk on the CPU goes further and runs as one op
-//! ([`crate::fused`]) on the same kernels. `unsafe` stays in [`product`] and [`outer`].
+//! ([`crate::fused`]) on the same kernels. `unsafe` stays in [`product`] and [`outer`], and in one function of
+//! [`tiles`].
 
 pub(crate) mod buffers;
 mod composed;
@@ -16,6 +17,7 @@ pub(crate) mod pool;
 #[allow(unsafe_code)]
 mod product;
 pub(crate) mod taps;
+#[allow(unsafe_code)]
 pub(crate) mod tiles;
 mod vectors;
 

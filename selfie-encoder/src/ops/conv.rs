@@ -14,7 +14,7 @@ use super::norm::{GradientSums, InputGradient, Moments, MomentsOf, Norm};
 use super::outer::outer;
 use super::product::{Packed, Rows, product};
 use super::taps::{Class, Geometry};
-use super::tiles::{Tile, Tiling, add, for_each_part};
+use super::tiles::{Tile, Tiling, add, for_each_part, part_of, vec_by_parts};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -140,7 +140,7 @@ pub(crate) fn forward(
     let tiling = tiling(g, images);
     let bands: Vec<(Range<usize>, Vec<Class>)> = tiling
         .bands
-        .iter()
+        .par_iter()
         .map(|rows| (g.input_rows(rows), g.forward(rows.clone(), g.input_rows(rows).start)))
         .collect();
     let target = |tile: &Tile| tile.images.len() * tiling.bands[tile.band].len() * row.1;
@@ -205,22 +205,25 @@ pub(crate) fn backward(
 fn by_output_channels(g: &Geometry, images: usize, x: &[f32], dz: &[f32]) -> Vec<f32> {
     let (c_in, taps) = (g.channels.0, g.kernel * g.kernel);
     let pairs = g.pairs(0..g.output().0, 0);
-    let mut dw = vec![0.0; g.weights()];
-    dw.par_chunks_mut(OUTPUT_CHANNELS * c_in * taps).enumerate().for_each(|(part, dw)| {
-        let (first, count) = (part * OUTPUT_CHANNELS, dw.len() / (c_in * taps));
-        let rows = |offsets| Rows { offsets, images, image_stride: g.floats() };
-        let dz = &dz[first..];
-        if taps == 1 {
-            return outer(x, dz, dw, (c_in, count), rows(&pairs[0]));
+    let row = c_in * taps;
+    let of_thread = g.channels.1.div_ceil(rayon::current_num_threads());
+    vec_by_parts(g.weights(), of_thread * row, |at, dw| {
+        for (part, dw) in dw.chunks_mut(OUTPUT_CHANNELS * row).enumerate() {
+            let (first, count) = (at / row + part * OUTPUT_CHANNELS, dw.len() / row);
+            let rows = |offsets| Rows { offsets, images, image_stride: g.floats() };
+            let dz = &dz[first..];
+            if taps == 1 {
+                outer(x, dz, dw, (c_in, count), rows(&pairs[0]));
+                continue;
+            }
+            let mut of_tap = Buffer::new(c_in * count);
+            for (tap, pairs) in pairs.iter().enumerate() {
+                of_tap.fill(0.0);
+                outer(x, dz, &mut of_tap, (c_in, count), rows(pairs));
+                dw[tap..].iter_mut().step_by(taps).zip(&*of_tap).for_each(|(dw, x)| *dw = *x);
+            }
         }
-        let mut of_tap = Buffer::new(c_in * count);
-        for (tap, pairs) in pairs.iter().enumerate() {
-            of_tap.fill(0.0);
-            outer(x, dz, &mut of_tap, (c_in, count), rows(pairs));
-            dw[tap..].iter_mut().step_by(taps).zip(&*of_tap).for_each(|(dw, x)| *dw = *x);
-        }
-    });
-    dw
+    })
 }
 
 /// The passes of [`backward`] with the rows dealt out to the threads; the weights' gradient only if asked for.
@@ -234,7 +237,7 @@ fn by_rows(
 ) -> (Vec<f32>, Vec<GradientSums>) {
     let (floats, row) = (g.floats(), row_floats(g));
     let tiling = tiling(g, images);
-    let bands: Vec<Band> = tiling.bands.iter().map(|rows| Band::new(g, rows, target.is_some())).collect();
+    let bands: Vec<Band> = tiling.bands.par_iter().map(|rows| Band::new(g, rows, target.is_some())).collect();
     let sums_of_thread = if weight_gradient { g.weights() } else { 0 };
     let start = || (Buffer::zeros(sums_of_thread), Buffer::default(), Buffer::default());
     let mut nothing = Vec::new();
@@ -306,8 +309,7 @@ impl Band {
 /// Adds the threads' weight gradients (tap, out, in), in their order, into (out, in, tap).
 fn reduce(g: &Geometry, parts: &[Buffer]) -> Vec<f32> {
     let (taps, matrix) = (g.kernel * g.kernel, g.channels.0 * g.channels.1);
-    let mut dw = vec![0.0; g.weights()];
-    for_each_part(&mut dw, taps * REDUCED_ENTRIES, |at, dw| {
+    vec_by_parts(g.weights(), part_of(g.weights(), taps * REDUCED_ENTRIES), |at, dw| {
         if taps == 1 {
             return parts.iter().for_each(|part| add(dw, &part[at..]));
         }
@@ -321,6 +323,5 @@ fn reduce(g: &Geometry, parts: &[Buffer]) -> Vec<f32> {
                 dw[tap..].iter_mut().step_by(taps).zip(&*sums).for_each(|(x, sum)| *x = *sum);
             }
         }
-    });
-    dw
+    })
 }

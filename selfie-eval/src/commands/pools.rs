@@ -35,12 +35,24 @@ pub fn ensure(threads: usize) -> Result<()> {
         missing.push((THREADS, wanted));
     }
     if missing.is_empty() {
+        compute_here_too();
         return Ok(());
     }
     let program = std::env::current_exe().map_err(Error::io("the program itself"))?;
     let mut again = Command::new(&program);
     again.args(std::env::args_os().skip(1)).envs(missing);
     Err(Error::io(&program)(become_it(again)))
+}
+
+/// Makes this thread one of those that compute. It would otherwise hand each kernel, hundreds a step, to a thread that must
+/// be woken first, and sleep itself until that has woken it.
+fn compute_here_too() {
+    let asked = std::env::var(THREADS).ok().and_then(|threads| threads.parse().ok()).filter(|&threads| threads > 0);
+    // Where there is but one, nothing would be left for work that other threads bring.
+    if asked.unwrap_or_else(cores) > 1 {
+        // Refused where the pool has been started already: it works as well, only slower.
+        let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    }
 }
 
 /// Those that this process may use.
