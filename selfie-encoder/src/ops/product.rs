@@ -17,10 +17,12 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::buffers::Buffer;
+use super::vectors::vectorised;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Floats of one output channel that are packed together: the lines they go to stay in the first cache.
+/// Floats of one output channel that are packed together: the block that they are turned into stays in the first cache, so
+/// that panels are written a row at a time. With [`transpose`] three times as fast as float by float into the panel.
 const PACK_FLOATS: usize = 72;
 
 /// Rows of a panel that are asked for ahead of their use: a panel is longer than the first cache.
@@ -50,17 +52,17 @@ pub(crate) struct Packed {
 impl Packed {
     /// The matrix of a forward pass, from weights (n, c, taps): row `tap · c + channel` meets column n.
     pub(crate) fn forward(weights: &[f32], (n, c, taps): (usize, usize, usize)) -> Self {
-        let channels = (PACK_FLOATS / taps).max(1);
+        let together = (PACK_FLOATS / taps).max(1);
         Self::new(taps * c, n, |first, columns, width, panel| {
-            for from in (0..c).step_by(channels) {
-                let to = (from + channels).min(c);
-                for column in 0..columns {
-                    let values = &weights[((first + column) * c + from) * taps..((first + column) * c + to) * taps];
-                    for (channel, values) in (from..to).zip(values.chunks_exact(taps)) {
-                        for (tap, value) in values.iter().enumerate() {
-                            panel[(tap * c + channel) * width + column] = *value;
-                        }
-                    }
+            let mut block = Buffer::zeros(together * taps * width);
+            for from in (0..c).step_by(together) {
+                let channels = together.min(c - from);
+                let weights = &weights[(first * c + from) * taps..];
+                transpose(weights, (columns, c * taps), &mut block, (channels * taps, width));
+                for tap in 0..taps {
+                    let rows = block.chunks_exact(width).skip(tap).step_by(taps);
+                    let panel = panel[(tap * c + from) * width..][..channels * width].chunks_exact_mut(width);
+                    panel.zip(rows).for_each(|(panel, row)| panel.copy_from_slice(row));
                 }
             }
         })
@@ -69,16 +71,13 @@ impl Packed {
     /// The matrix of an input gradient, from weights (c, n, taps): row `tap · c + channel` meets column n.
     pub(crate) fn backward(weights: &[f32], (c, n, taps): (usize, usize, usize)) -> Self {
         Self::new(taps * c, n, |first, columns, width, panel| {
-            for channel in 0..c {
-                let values = &weights[(channel * n + first) * taps..][..columns * taps];
-                if taps == 1 {
-                    panel[channel * width..][..columns].copy_from_slice(values);
-                    continue;
-                }
-                for (column, values) in values.chunks_exact(taps).enumerate() {
-                    for (tap, value) in values.iter().enumerate() {
-                        panel[(tap * c + channel) * width + column] = *value;
-                    }
+            for (channel, weights) in weights.chunks_exact(n * taps).enumerate() {
+                let weights = &weights[first * taps..][..columns * taps];
+                let panel = &mut panel[channel * width..];
+                match taps {
+                    1 => panel[..columns].copy_from_slice(weights),
+                    9 => deal_out::<9>(weights, panel, c * width),
+                    _ => transpose(weights, (columns, taps), panel, (taps, c * width)),
                 }
             }
         })
@@ -98,6 +97,64 @@ impl Packed {
         });
         Self { k, n, lanes, width: full, data }
     }
+}
+
+/// `target[j · to + i] = source[i · from + j]` for i in 0..columns, j in 0..rows: four by four, which the compiler makes
+/// shuffles of vectors of.
+#[inline(always)]
+fn transpose(source: &[f32], (columns, from): (usize, usize), target: &mut [f32], (rows, to): (usize, usize)) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let columns4 = columns / 4 * 4;
+            for i in (0..columns4).step_by(4) {
+                let lines: [&[f32]; 4] = std::array::from_fn(|r| &source[(i + r) * from..][..rows]);
+                let (blocks, rest) = (lines.map(|line| line.as_chunks::<4>().0), rows / 4 * 4);
+                let mut at = i;
+                for j in 0..rows / 4 {
+                    let block: [[f32; 4]; 4] = std::array::from_fn(|r| blocks[r][j]);
+                    for q in 0..4 {
+                        let column: [f32; 4] = std::array::from_fn(|r| block[r][q]);
+                        target[at..at + 4].copy_from_slice(&column);
+                        at += to;
+                    }
+                }
+                for j in rest..rows {
+                    let column: [f32; 4] = std::array::from_fn(|r| lines[r][j]);
+                    target[at..at + 4].copy_from_slice(&column);
+                    at += to;
+                }
+            }
+            for i in columns4..columns {
+                for (j, x) in source[i * from..][..rows].iter().enumerate() {
+                    target[j * to + i] = *x;
+                }
+            }
+        },
+    );
+}
+
+/// `target[tap · to + i] = source[i · T + tap]`: [`transpose`] where the length of the source's rows is known and short.
+#[inline(always)]
+fn deal_out<const T: usize>(source: &[f32], target: &mut [f32], to: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let columns = source.as_chunks::<T>().0;
+            let (fours, rest) = columns.as_chunks::<4>();
+            for (i, four) in fours.iter().enumerate() {
+                for tap in 0..T {
+                    let taps: [f32; 4] = std::array::from_fn(|r| four[r][tap]);
+                    target[tap * to + 4 * i..][..4].copy_from_slice(&taps);
+                }
+            }
+            for (i, taps) in (4 * fours.len()..).zip(rest) {
+                for (tap, x) in taps.iter().enumerate() {
+                    target[tap * to + i] = *x;
+                }
+            }
+        },
+    );
 }
 
 /// (floats in a vector, floats in a full panel's row) of the processor this runs on.
