@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -93,7 +93,8 @@ impl Neighbours {
             for first in (0..n).step_by(BANK) {
                 let rows = BANK.min(n - first);
                 let dots = part.matmul(&self.features.narrow(0, first, rows)?.t()?)?; // (q, rows)
-                let dots = dots.flatten_all()?.to_vec1::<f32>()?;
+                let (storage, layout) = dots.storage_and_layout();
+                let dots = entries(&storage, layout)?;
                 let of_query = |((best, dots), query): ((&mut Best, &[f32]), &f64)| {
                     best.offer_all(dots, &self.lengths[first..first + rows], *query, first as u32);
                 };
@@ -168,6 +169,14 @@ impl Best {
 
 fn nearer(a: &Neighbour, b: &Neighbour) -> Ordering {
     b.cosine.total_cmp(&a.cosine).then(a.index.cmp(&b.index))
+}
+
+/// Those of a contiguous tensor in main memory, where they lie.
+fn entries<'a>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(storage), Some((start, end))) => Ok(&storage.as_slice()?[start..end]),
+        _ => candle_core::bail!("a product in main memory has no contiguous entries there"),
+    }
 }
 
 fn on_cpu(features: &Tensor) -> candle_core::Result<Tensor> {
