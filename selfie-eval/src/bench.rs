@@ -77,6 +77,8 @@ pub struct StepBench {
     pub warmup: usize,
     /// The seed of images, masks and weights.
     pub seed: u64,
+    /// Whether the products alone are timed too, which takes as long again.
+    pub limit: bool,
 }
 
 impl Default for StepBench {
@@ -90,6 +92,7 @@ impl Default for StepBench {
             steps: 6,
             warmup: 2,
             seed: 0,
+            limit: true,
         }
     }
 }
@@ -125,8 +128,9 @@ pub struct StepReport {
     pub backward_ms: f64,
     /// Median milliseconds of the optimiser.
     pub optimiser_ms: f64,
-    /// Speed of a step that were matrix products through `gemm` and nothing else, measured after everything above.
-    pub gemm_limit_images_per_second: f64,
+    /// Speed of a step that were matrix products through `gemm` and nothing else, measured after everything above; null where it
+    /// was not asked for.
+    pub gemm_limit_images_per_second: Option<f64>,
 }
 
 impl StepBench {
@@ -227,7 +231,7 @@ impl StepBench {
         let whole: Vec<f64> = times.iter().map(|parts| parts.iter().sum()).collect();
         let part = |part: usize| round(1e3 * median(times.iter().map(|times| times[part])), 10.0);
         let speed = |seconds: f64| round(self.batch_size as f64 / seconds.max(1e-9), 100.0);
-        Ok(StepReport {
+        let mut report = StepReport {
             images_per_second: speed(median(whole.iter().copied())),
             best_images_per_second: speed(whole.iter().copied().fold(f64::INFINITY, f64::min)),
             step_ms: whole.iter().map(|seconds| round(1e3 * seconds, 10.0)).collect(),
@@ -242,8 +246,12 @@ impl StepBench {
             forward_ms: part(0),
             backward_ms: part(1),
             optimiser_ms: part(2),
-            gemm_limit_images_per_second: speed(limit::seconds(products, device)?),
-        })
+            gemm_limit_images_per_second: None,
+        };
+        if self.limit {
+            report.gemm_limit_images_per_second = Some(speed(limit::seconds(products, device)?));
+        }
+        Ok(report)
     }
 
     /// Images that no step has seen, normal; and classes for them.
@@ -306,6 +314,9 @@ mod tests {
         for task in [BenchTask::Pretrain, BenchTask::Finetune] {
             let bench = StepBench { task, width: 8, batch_size: 2, steps: 2, warmup: 1, ..StepBench::default() };
             let report = bench.run(&Device::Cpu).unwrap();
+            assert!(report.gemm_limit_images_per_second.is_some_and(|limit| limit > 0.0));
+            let without = StepBench { limit: false, ..bench }.run(&Device::Cpu).unwrap();
+            assert!(without.gemm_limit_images_per_second.is_none());
             assert!(report.images_per_second > 0.0 && report.best_images_per_second >= report.images_per_second);
             assert_eq!((report.step_ms.len(), report.width, report.batch_size), (2, 8, 2));
             let json = serde_json::to_string(&report).unwrap();

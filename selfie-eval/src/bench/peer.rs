@@ -124,7 +124,7 @@ impl Peers<'_> {
 
     fn our_step(&self, arguments: &[&str], threads: usize) -> Result<Value> {
         let mut ours = Command::new(self.ours);
-        ours.args(["bench", "step", "--json", "--device", "cpu", "--threads"]).arg(threads.to_string());
+        ours.args(["bench", "step", "--json", "--no-limit", "--device", "cpu", "--threads"]).arg(threads.to_string());
         last_line(ours.args(arguments))
     }
 }

@@ -95,6 +95,9 @@ struct StepOptions {
     /// Seed of images, masks and weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Leave out what the step's matrix products alone would take, which is measured for as long again
+    #[arg(long)]
+    no_limit: bool,
     /// Where to compute: auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
@@ -165,6 +168,7 @@ fn step(options: &StepOptions) -> Result<()> {
         steps: options.steps,
         warmup: options.warmup,
         seed: options.seed,
+        limit: !options.no_limit,
     };
     bench.config()?;
     pools::ensure(options.threads)?;
@@ -178,19 +182,20 @@ fn step(options: &StepOptions) -> Result<()> {
 fn words(report: &StepReport) -> String {
     let StepReport { width, batch_size, image_size, threads, parameters, step_ms, .. } = report;
     let memory = report.peak_rss_mb.map_or_else(|| "unknown".to_owned(), |memory| format!("{memory} MB"));
+    let limit = report.gemm_limit_images_per_second.map_or_else(String::new, |limit| {
+        format!("\nlimit      {limit:.2} images/s if a step were its matrix products through gemm and nothing else")
+    });
     format!(
         "step       width {width}, {batch_size} images of {image_size}x{image_size}, {threads} threads, {parameters} \
          values\n\
          speed      {:.2} images/s (median step), {:.2} at best\n\
          parts      forward {:.1} ms, backward {:.1} ms, optimiser {:.1} ms (medians)\n\
          steps      {step_ms:?} ms\n\
-         memory     {memory} at most\n\
-         limit      {:.2} images/s if a step were its matrix products through gemm and nothing else",
+         memory     {memory} at most{limit}",
         report.images_per_second,
         report.best_images_per_second,
         report.forward_ms,
         report.backward_ms,
         report.optimiser_ms,
-        report.gemm_limit_images_per_second
     )
 }

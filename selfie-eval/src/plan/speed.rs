@@ -49,6 +49,7 @@ impl Speed {
             steps: STEPS,
             warmup: 1,
             seed: config.run.seed,
+            limit: false,
             ..StepBench::default()
         };
         let report = bench.run_with(config, device)?;
