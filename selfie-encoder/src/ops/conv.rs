@@ -176,9 +176,9 @@ pub(crate) struct Target<'a> {
 
 /// The weights' gradient (out, in, k, k); the input's gradient into `target`, with the sums for the norms behind it.
 ///
-/// Threads share the work by rows, each with a gradient of all weights that are added up in the end. Where there are more
-/// weights than there is input and output (the last stage with few images), they share the weights' gradient by output
-/// channels instead, from input and upstream gradient made once for all.
+/// Threads share the work by rows, each with a gradient of all weights that are added up in the end. Where these would be
+/// more than there is input and output (the last stage with few images; many threads), they share the weights' gradient by
+/// output channels instead, from input and upstream gradient made once for all.
 pub(crate) fn backward(
     g: &Geometry,
     images: usize,
@@ -187,7 +187,7 @@ pub(crate) fn backward(
     target: Option<Target>,
 ) -> (Vec<f32>, Vec<GradientSums>) {
     let (input, output) = g.floats();
-    if images * (input + output) > 2 * g.weights() {
+    if images * (input + output) > rayon::current_num_threads().max(2) * g.weights() {
         return by_rows(g, images, source, upstream, target, true);
     }
     let (mut x_buffer, mut dz_buffer) = (Buffer::default(), Buffer::default());
