@@ -22,7 +22,8 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Floats of one output channel that are packed together: the block that they are turned into stays in the first cache, so
-/// that panels are written a row at a time. With [`transpose`] three times as fast as float by float into the panel.
+/// that panels are written a row at a time. With [`transpose`] and [`deal_out`] three times as fast as float by float into the
+/// panel for 3x3 kernels, twice for 1x1.
 const PACK_FLOATS: usize = 72;
 
 /// Rows of a panel that are asked for ahead of their use: a panel is longer than the first cache.

@@ -79,11 +79,11 @@ pub struct Peers<'a> {
 }
 
 impl Peers<'_> {
-    /// Runs one contest.
+    /// Runs one contest; `round_done` is called after each round.
     ///
     /// # Errors
     /// Where a program cannot be started, fails, or does not end in a line of JSON.
-    pub fn meet(&self, contest: &Contest) -> Result<Standing> {
+    pub fn meet(&self, contest: &Contest, round_done: &dyn Fn()) -> Result<Standing> {
         let mut rows = Vec::with_capacity(self.rounds); // ours, theirs, our MB, their MB
         for _ in 0..self.rounds {
             let ours = self.our_step(contest.arguments, self.threads)?;
@@ -96,6 +96,7 @@ impl Peers<'_> {
                 number(&ours, "peak_rss_mb")?,
                 number(&theirs, "peak_rss_mb")?,
             ]);
+            round_done();
         }
         let of = |column: usize| median(rows.iter().map(|row| row[column]));
         Ok(Standing {
@@ -109,15 +110,16 @@ impl Peers<'_> {
         })
     }
 
-    /// How many times faster two threads are than one, on our widest step.
+    /// How many times faster two threads are than one, on our widest step; `round_done` is called after each round.
     ///
     /// # Errors
     /// As [`Peers::meet`].
-    pub fn two_threads_against_one(&self) -> Result<f64> {
+    pub fn two_threads_against_one(&self, round_done: &dyn Fn()) -> Result<f64> {
         let mut ratios = Vec::with_capacity(self.rounds);
         for _ in 0..self.rounds {
             let two = number(&self.our_step(&[], 2)?, "images_per_second")?;
             ratios.push(two / number(&self.our_step(&[], 1)?, "images_per_second")?);
+            round_done();
         }
         Ok(round(median(ratios.into_iter()), 100.0))
     }

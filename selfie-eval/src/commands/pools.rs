@@ -1,4 +1,4 @@
-//! What Candle, rayon and the allocator read from the environment once, when they start.
+//! What Candle, rayon and the allocator read from the environment once, when they start; and the pool that computes.
 //!
 //! A running program cannot safely change its own environment, so where a variable is missing the program starts itself
 //! again with it set, before it has done anything. What the user has set stays as it is, but for the number of threads
@@ -20,7 +20,7 @@ const SETTINGS: [(&str, &str); 2] = [
     ("MIMALLOC_PURGE_DELAY", "-1"),
 ];
 
-/// Returns where everything is set and `threads` threads compute (0: as many as there are cores, or this rank's share of them);
+/// Returns where everything is set and `threads` threads compute, this one among them (0: as many as there are cores, or this rank's share of them);
 /// else this process becomes one where that is so.
 pub fn ensure(threads: usize) -> Result<()> {
     let mut missing: Vec<(&str, String)> = SETTINGS
