@@ -173,4 +173,13 @@ fn a_file_from_when_augmentation_of_finetuning_was_a_switch_means_the_same() {
     let read = |text: &str| RunConfig::from_toml(text, "old").unwrap().finetune.augment.name();
     assert_eq!(read("[data]\naugment = \"flip\"\n[finetune]\naugment = true\n"), "flip");
     assert_eq!(read("[data]\naugment = \"flip\"\n[finetune]\naugment = false\n"), "none");
+
+    // Laid over a preset as --config lays it, a file that is silent about pretraining's view means the preset's.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.toml");
+    std::fs::write(&file, "[finetune]\naugment = true\n").unwrap();
+    let over = |preset| RunConfig::resolve(preset, Some(&file), &[]).unwrap().finetune.augment.name();
+    assert_eq!((over("cifar10"), over("cifar10-paper")), ("flip", "padded-crop"));
+    let typed = RunConfig::resolve("cifar10", None, &[Override::set("finetune.augment=true").unwrap()]);
+    assert!(typed.unwrap_err().to_string().contains("finetune.augment"));
 }

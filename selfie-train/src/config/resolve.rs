@@ -80,15 +80,13 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] as [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let mut values = values_of(text, origin)?;
-        name_the_view(&mut values);
-        Self::default().lay_over(&values)
+        Self::default().lay_over(&values_of(text, origin)?)
     }
 
     fn lay_over(&self, given: &[Override]) -> Result<Self> {
         let mut config = self.clone();
         let mut table = Table::try_from(self).map_err(|error| Error::config("configuration", error.to_string()))?;
-        for value in given {
+        for value in &name_the_view(given, self.data.augment) {
             config = value.apply(&mut table)?;
         }
         Ok(config)
@@ -157,17 +155,20 @@ fn values_of(text: &str, source: &str) -> Result<Vec<Override>> {
     Ok(values.into_iter().map(as_override).collect())
 }
 
-/// `finetune.augment` was a switch once, and its view pretraining's: files of then go on to mean the same.
-fn name_the_view(values: &mut [Override]) {
-    let of = |key: &str| values.iter().find(|value| value.key == key).map(|value| value.value.clone());
-    let view = match of("finetune.augment") {
-        Some(Given::Value(Value::Boolean(true))) => of("data.augment"),
-        Some(Given::Value(Value::Boolean(false))) => Some(Given::Value(Value::String("none".to_owned()))),
-        _ => return,
-    };
-    for value in values.iter_mut().filter(|value| value.key == "finetune.augment") {
-        value.value = view.clone().unwrap_or(Given::Value(Value::String(Augment::default().name().to_owned())));
+/// `finetune.augment` was a switch once, and its view pretraining's: files of then go on to mean the same, over settings whose
+/// pretraining has the view `pretraining`.
+fn name_the_view(given: &[Override], pretraining: Augment) -> Vec<Override> {
+    let own = given.iter().find(|value| value.key == "data.augment").map(|value| value.value.clone());
+    let named = |view: Augment| Given::Value(Value::String(view.name().to_owned()));
+    let mut given = given.to_vec();
+    for value in given.iter_mut().filter(|value| value.key == "finetune.augment") {
+        match value.value {
+            Given::Value(Value::Boolean(true)) => value.value = own.clone().unwrap_or_else(|| named(pretraining)),
+            Given::Value(Value::Boolean(false)) => value.value = named(Augment::None),
+            _ => {}
+        }
     }
+    given
 }
 
 /// A value as typed after `--set key=`: TOML, or else a bare string.
