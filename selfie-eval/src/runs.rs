@@ -1,5 +1,6 @@
 //! What a run directory says of its run at a glance, and all runs below a folder.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -49,6 +50,9 @@ pub struct RunSummary {
     pub images_per_second: Option<f64>,
     /// Seconds since it last wrote a line.
     pub idle_seconds: Option<u64>,
+    /// When that was; seconds are too coarse to put runs into order.
+    #[serde(skip)]
+    changed: Option<SystemTime>,
 }
 
 impl RunSummary {
@@ -83,6 +87,7 @@ impl RunSummary {
             chance: last("chance"),
             images_per_second: last("images_per_second"),
             idle_seconds: idle.map(|idle| idle.as_secs()),
+            changed,
         })
     }
 
@@ -94,8 +99,7 @@ impl RunSummary {
         let mut paths = Vec::new();
         find(folder, DEPTH, &mut paths)?;
         let mut runs: Vec<_> = paths.iter().map(|path| Self::read(path)).collect();
-        let age = |run: &Result<Self>| run.as_ref().ok().and_then(|run| run.idle_seconds).unwrap_or(u64::MAX);
-        runs.sort_by_key(age);
+        runs.sort_by_key(|run| Reverse(run.as_ref().ok().and_then(|run| run.changed)));
         Ok(runs)
     }
 }
