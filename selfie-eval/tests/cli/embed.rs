@@ -126,9 +126,9 @@ fn stopped(place: &Place, arguments: &str, signal: &str, after: u64) -> std::pro
 #[test]
 fn an_interrupted_embedding_goes_on_to_the_same_bytes() {
     let place = pretrained();
-    // Slow enough to be met in the middle: large images, few at once.
-    let settings =
-        "--from run --features image --set patch.image_size=160 --set patch.patch_size=40 --batch-size 3 --quiet";
+    // Rows are made safe once a second; slow enough to be met twice before the end: large images, few at once, one thread.
+    let settings = "--from run --features image --set patch.image_size=240 --set patch.patch_size=60 --batch-size 3 \
+                    --threads 1 --quiet";
     place.run(&format!("embed {settings} --out straight.parquet"));
     let embed = format!("embed {settings} --out f.parquet");
     let output = stopped(&place, &embed, "-INT", 0);
