@@ -6,7 +6,6 @@
 
 use crate::dropout::{Dropout, Mode, Site};
 use crate::ops::{Path, attention_weights};
-use crate::positions::SMALL_NORMAL;
 use crate::{AttnPoolConfig, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -35,7 +34,8 @@ struct Affine {
 
 impl Affine {
     fn product(out: usize, inp: usize, vb: &VarBuilder, prefix: &str) -> Result<Self> {
-        let weight = vb.get_with_hints((out, inp), &format!("{prefix}weight"), SMALL_NORMAL)?;
+        let small = Init::Randn { mean: 0.0, stdev: 0.02 };
+        let weight = vb.get_with_hints((out, inp), &format!("{prefix}weight"), small)?;
         let bias = vb.get_with_hints(out, &format!("{prefix}bias"), Init::Const(0.0))?;
         Ok(Self { weight, bias })
     }

@@ -43,6 +43,9 @@ pub struct AttnPoolConfig {
     pub positions: Positions,
     /// Whether the context patches get their positions added; the queries always do.
     pub context_positions: bool,
+    /// Standard deviation that u0 and the positions start with (normal, mean 0), at least 0; matrices start with 0.02. The
+    /// paper gives none.
+    pub init_deviation: f64,
 }
 
 impl Default for AttnPoolConfig {
@@ -54,7 +57,15 @@ impl Default for AttnPoolConfig {
 impl AttnPoolConfig {
     /// CIFAR-10: three blocks and one position a cell of the 4x4 grid.
     pub fn cifar10() -> Self {
-        Self { depth: 3, num_heads: 0, ffn_dim: 0, dropout: 0.1, positions: Positions::Full, context_positions: true }
+        Self {
+            depth: 3,
+            num_heads: 0,
+            ffn_dim: 0,
+            dropout: 0.1,
+            positions: Positions::Full,
+            context_positions: true,
+            init_deviation: 0.02,
+        }
     }
 
     /// ImageNet at 32x32: the same as [`cifar10`](Self::cifar10).
@@ -106,6 +117,9 @@ impl AttnPoolConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return fail("dropout", format!("is {}, expected a share in [0, 1)", self.dropout));
         }
+        if !(self.init_deviation >= 0.0 && self.init_deviation.is_finite()) {
+            return fail("init_deviation", format!("is {}, expected a number from 0 up", self.init_deviation));
+        }
         Ok(())
     }
 }
@@ -135,6 +149,8 @@ mod tests {
         assert_eq!(message(dropout, 16), "attnpool.dropout: is 1, expected a share in [0, 1)");
         let nan = AttnPoolConfig { dropout: f64::NAN, ..base.clone() };
         assert_eq!(message(nan, 16), "attnpool.dropout: is NaN, expected a share in [0, 1)");
+        let negative = AttnPoolConfig { init_deviation: -0.5, ..base.clone() };
+        assert_eq!(message(negative, 16), "attnpool.init_deviation: is -0.5, expected a number from 0 up");
         assert_eq!(
             message(AttnPoolConfig { depth: 0, ..base }, 16),
             "attnpool.depth: is 0, expected at least one block"

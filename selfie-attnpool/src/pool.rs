@@ -6,10 +6,10 @@
 use crate::block::Block;
 use crate::dropout::Mode;
 use crate::ops::Path;
-use crate::positions::{PositionTable, SMALL_NORMAL, pick};
+use crate::positions::{PositionTable, pick};
 use crate::{AttnPoolConfig, Error, Result};
 use candle_core::{DType, Tensor};
-use candle_nn::VarBuilder;
+use candle_nn::{Init, VarBuilder};
 
 /// What the pooling returns.
 #[derive(Clone, Debug)]
@@ -65,8 +65,9 @@ impl AttentionPool {
             let reason = format!("the grid has {rows} rows and {cols} columns, expected at least one cell");
             return Err(Error::Config { field: "positions", reason });
         }
-        let u0 = vb.get_with_hints((1, 1, embed_dim), "u0", SMALL_NORMAL)?;
-        let positions = PositionTable::new(config.positions, grid, embed_dim, &vb)?;
+        let normal = Init::Randn { mean: 0.0, stdev: config.init_deviation };
+        let u0 = vb.get_with_hints((1, 1, embed_dim), "u0", normal)?;
+        let positions = PositionTable::new(config.positions, normal, grid, embed_dim, &vb)?;
         let block = |layer: usize| Block::new(config, embed_dim, layer, &vb.pp("layers").pp(layer));
         let blocks = (0..config.depth - 1).map(block).collect::<Result<_>>()?;
         let last = block(config.depth - 1)?;

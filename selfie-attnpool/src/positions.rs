@@ -6,9 +6,6 @@ use crate::{Positions, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 
-/// Normal with deviation 0.02: the initialisation of matrices, positions and the pool token.
-pub(crate) const SMALL_NORMAL: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
-
 /// The learned vectors.
 #[derive(Clone, Debug)]
 pub(crate) enum PositionTable {
@@ -21,11 +18,12 @@ pub(crate) enum PositionTable {
 impl PositionTable {
     pub(crate) fn new(
         kind: Positions,
+        normal: Init,
         (rows, cols): (usize, usize),
         embed_dim: usize,
         vb: &VarBuilder,
     ) -> Result<Self> {
-        let get = |n: usize, name| vb.get_with_hints((n, embed_dim), name, SMALL_NORMAL);
+        let get = |n: usize, name| vb.get_with_hints((n, embed_dim), name, normal);
         Ok(match kind {
             Positions::Full => Self::Full(get(rows * cols, "pos")?),
             Positions::RowColumn => Self::RowColumn { row: get(rows, "row")?, col: get(cols, "col")? },
