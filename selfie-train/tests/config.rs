@@ -48,11 +48,16 @@ fn presets_open_with_paper_hours_figures_and_command() {
 
 #[test]
 fn presets_have_the_paper_s_geometry() {
-    let [cifar, imagenet] = ["cifar10", "imagenet224"].map(|name| RunConfig::preset(name).unwrap());
+    let [cifar, faster, imagenet] =
+        ["cifar10-paper", "cifar10", "imagenet224"].map(|name| RunConfig::preset(name).unwrap());
     assert_eq!(
-        (cifar.patch, cifar.encoder, cifar.attnpool),
-        (Default::default(), Default::default(), Default::default())
+        (&cifar.patch, &cifar.encoder, &cifar.attnpool),
+        (&Default::default(), &Default::default(), &Default::default())
     );
+    // The preset that learns faster has the same network; only its first values differ.
+    assert_eq!(faster.patch, cifar.patch);
+    assert_eq!(faster.encoder, selfie_encoder::EncoderConfig { zero_init_last: true, ..cifar.encoder });
+    assert_eq!(faster.attnpool, selfie_attnpool::AttnPoolConfig { init_deviation: 0.5, ..cifar.attnpool });
     assert_eq!(imagenet.patch, selfie_patch::PatchConfig::imagenet224());
     assert_eq!(imagenet.encoder, selfie_encoder::EncoderConfig::imagenet224());
     assert_eq!(imagenet.attnpool, selfie_attnpool::AttnPoolConfig::imagenet224());
