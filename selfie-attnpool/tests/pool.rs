@@ -233,21 +233,22 @@ fn what_cannot_be_built_is_refused() {
 
 #[test]
 fn u0_and_the_positions_start_with_the_deviation_that_is_asked_for() -> Result<()> {
-    // Root mean square over the deviation asked for; chance makes 2 % of it among u0's 1,024 numbers, less among the positions'.
+    // The root mean square of u0's 1,024 numbers is within 2.2 % of their deviation two times out of three; of more, closer.
     let check = |name: &str, x: &Tensor, deviation: f64| -> Result<()> {
         let met = f64::from(x.sqr()?.mean_all()?.to_scalar::<f32>()?).sqrt();
         assert!((met / deviation - 1.0).abs() < 0.12, "{name}: {met}, expected {deviation}");
         Ok(())
     };
-    for config in [AttnPoolConfig::cifar10(), AttnPoolConfig::imagenet224()] {
+    let full: &[&str] = &["u0", "pos"];
+    for (config, names) in [(AttnPoolConfig::cifar10(), full), (AttnPoolConfig::imagenet224(), &["u0", "row", "col"])] {
         for init_deviation in [0.02, 0.5] {
             let vars = VarMap::new();
             let vb = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
             AttentionPool::new(&AttnPoolConfig { init_deviation, depth: 1, ..config.clone() }, 1024, (4, 4), vb)
                 .unwrap();
             let vars = vars.data().lock().unwrap();
-            for name in ["u0", "pos", "row", "col"] {
-                vars.get(name).map_or(Ok(()), |x| check(name, x, init_deviation))?;
+            for &name in names {
+                check(name, &vars[name], init_deviation)?;
             }
             check("linear1.weight", &vars["layers.0.linear1.weight"], 0.02)?;
         }
