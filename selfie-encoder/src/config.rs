@@ -3,6 +3,12 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Most channels of an image.
+const MAX_CHANNELS: usize = 4096;
+
+/// Most bottlenecks of a stage, seven times those of a ResNet-152.
+const MAX_BLOCKS: usize = 256;
+
 /// Order of convolution, norm and activation in a bottleneck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Block {
@@ -106,11 +112,12 @@ impl EncoderConfig {
         if self.width == 0 || self.width > 1024 {
             return fail("width", format!("{} given, expected 1 to 1024", self.width));
         }
-        if self.in_channels == 0 {
-            return fail("in_channels", "0 given, expected at least 1".into());
+        if self.in_channels == 0 || self.in_channels > MAX_CHANNELS {
+            return fail("in_channels", format!("{} given, expected 1 to {MAX_CHANNELS}", self.in_channels));
         }
-        if self.depths.is_empty() || self.depths.len() > 4 || self.depths.contains(&0) {
-            let reason = format!("{:?} given, expected one to four stages of at least one block", self.depths);
+        let blocks = 1..=MAX_BLOCKS;
+        if self.depths.is_empty() || self.depths.len() > 4 || !self.depths.iter().all(|depth| blocks.contains(depth)) {
+            let reason = format!("{:?} given, expected one to four stages of 1 to {MAX_BLOCKS} blocks", self.depths);
             return fail("depths", reason);
         }
         Ok(())

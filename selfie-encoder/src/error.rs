@@ -22,6 +22,16 @@ pub enum Error {
         /// The shape that was met.
         got: Vec<usize>,
     },
+    /// A tensor has another element type than the function takes.
+    #[error("{what}: expected elements of type {expected}, got {got}")]
+    DType {
+        /// The tensor.
+        what: &'static str,
+        /// The type that was expected.
+        expected: String,
+        /// The type of the tensor.
+        got: &'static str,
+    },
     /// An error of Candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -235,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn the_fused_trunk_equals_single_ops_on_the_smallest_images() {
+        let small = EncoderConfig { width: 4, depths: vec![1, 1], ..EncoderConfig::cifar10() };
+        for stem in [Stem::Small, Stem::ImageNet] {
+            for [images, height, width] in [[2, 1, 1], [3, 1, 4], [2, 2, 3], [1, 5, 9]] {
+                let config = EncoderConfig { stem, ..small.clone() };
+                agree(config.clone(), &[images, 3, height, width], Mode::Eval);
+                agree(config, &[3 * images, 3, height + 8, width + 8], Mode::Train);
+            }
+        }
+    }
+
+    #[test]
     fn gradients_that_are_handed_over_are_candle_s() {
         let config = EncoderConfig { width: 8, depths: vec![1, 1], ..EncoderConfig::cifar10() };
         let variables = Arc::<Variables>::default();

@@ -50,7 +50,7 @@ impl Conv {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self.bf16 {
             true => ops::conv2d_bf16(x, &self.weight, self.stride, self.padding),
-            false => ops::conv2d(x, &self.weight, self.stride, self.padding),
+            false => ops::convolve(x, &self.weight, self.stride, self.padding),
         }
     }
 }
@@ -84,7 +84,7 @@ impl BatchNorm {
             Mode::Train => self.shared.as_ref().map_or(Statistics::Batch, Statistics::Shared),
             Mode::Eval => Statistics::Running(&self.running_mean, &self.running_var),
         };
-        let (y, moments) = ops::batch_norm(x, (&self.gamma, &self.beta), statistics, relu)?;
+        let (y, moments) = ops::normalise(x, (&self.gamma, &self.beta), statistics, relu)?;
         if let Some((mean, variance)) = moments {
             self.update(&mean, &variance)?;
         }

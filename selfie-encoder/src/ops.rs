@@ -16,6 +16,7 @@ mod outer;
 pub(crate) mod pool;
 #[allow(unsafe_code)]
 mod product;
+pub(crate) mod shapes;
 pub(crate) mod taps;
 #[allow(unsafe_code)]
 pub(crate) mod tiles;
@@ -62,9 +63,19 @@ pub enum Statistics<'a> {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 ///
+/// Any padding is accepted, as in PyTorch's `conv2d`: a window that lies in the padding alone gives zeros.
+///
 /// # Errors
-/// Where the kernel is not square, has other input channels than the image, or is larger than the padded image.
-pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+/// [`Error::Shape`](crate::Error::Shape) if the kernel is not square, has other input channels than the image, or is larger than the
+/// padded image, or if a dimension is 0; [`Error::Config`](crate::Error::Config) if `stride` is 0 or `padding` is beyond what memory can
+/// hold; [`Error::DType`](crate::Error::DType) if the two tensors are not of one float type.
+pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> crate::Result<Tensor> {
+    shapes::check_conv2d(x, w, stride, padding)?;
+    Ok(convolve(x, w, stride, padding)?)
+}
+
+/// [`conv2d`] of tensors whose shapes fit each other.
+pub(crate) fn convolve(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     if on_cpu(x) { conv_op::conv2d(x, w, stride, padding) } else { composed::conv2d(x, w, stride, padding, false) }
 }
 
@@ -77,11 +88,25 @@ pub(crate) fn conv2d_bf16(x: &Tensor, w: &Tensor, stride: usize, padding: usize)
 /// What [`batch_norm`] gives: the normalised tensor, and the batch's mean and unbiased variance (C) where it went by them.
 pub type Normalised = (Tensor, Option<(Tensor, Tensor)>);
 
-/// Batch norm of `x` (B, H, W, C) with γ and β (C), ε = 1e-5, then ReLU if asked for.
+/// Batch norm of `x` (B, H, W, C) with γ and β (C), ε = 1e-5, then ReLU if `relu` is set.
 ///
 /// # Errors
-/// Where shapes do not fit each other.
+/// [`Error::Shape`](crate::Error::Shape) if `x` is not of rank 4 or is empty, if a vector is not of length C, or if the statistics of a
+/// batch are taken from one value per channel, whose variance is 0 and whose result would be β whatever `x` is;
+/// [`Error::DType`](crate::Error::DType) if the tensors are not of one float type. Whether several processes share more than one value is
+/// checked on the CPU in f32 only, because a GPU would have to be waited for.
 pub fn batch_norm(
+    x: &Tensor,
+    gamma_beta: (&Tensor, &Tensor),
+    statistics: Statistics,
+    relu: bool,
+) -> crate::Result<Normalised> {
+    shapes::check_batch_norm(x, gamma_beta, statistics)?;
+    Ok(normalise(x, gamma_beta, statistics, relu)?)
+}
+
+/// [`batch_norm`] of tensors whose shapes fit each other.
+pub(crate) fn normalise(
     x: &Tensor,
     gamma_beta: (&Tensor, &Tensor),
     statistics: Statistics,
@@ -94,11 +119,19 @@ pub fn batch_norm(
     }
 }
 
-/// Max-pool 3x3, stride 2, padding 1, of `x` (B, H, W, C): (B, ⌈H/2⌉, ⌈W/2⌉, C). The first of equal values wins.
+/// Max-pool 3x3, stride 2, padding 1, of `x` (B, H, W, C): (B, ⌈H/2⌉, ⌈W/2⌉, C). The first of equal values wins; a window that contains
+/// NaN gives NaN.
 ///
 /// # Errors
-/// Where `x` is not of rank 4.
-pub fn max_pool(x: &Tensor) -> Result<Tensor> {
+/// [`Error::Shape`](crate::Error::Shape) if `x` is not of rank 4 or is empty; [`Error::DType`](crate::Error::DType) if its elements are
+/// not floats.
+pub fn max_pool(x: &Tensor) -> crate::Result<Tensor> {
+    shapes::check_map("x", x)?;
+    Ok(pool_max(x)?)
+}
+
+/// [`max_pool`] of a map that is not empty.
+pub(crate) fn pool_max(x: &Tensor) -> Result<Tensor> {
     if on_cpu(x) { x.contiguous()?.apply_op1(pool::MaxPool::default()) } else { composed::max_pool(x) }
 }
 

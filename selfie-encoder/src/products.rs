@@ -5,6 +5,12 @@ use crate::layers::Conv;
 use crate::ops::taps::Geometry;
 use candle_core::Result;
 
+/// Longest side of an image whose products are counted, in pixels.
+const MAX_SIDE: usize = 65_535;
+
+/// Most images whose products are counted.
+const MAX_IMAGES: usize = 1 << 32;
+
 /// A product (rows, inner) x (inner, columns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductSize {
@@ -21,8 +27,7 @@ impl ProductSize {
         let (o, c, kernel, _) = conv.weight.dims4()?;
         let g = Geometry { channels: (c, o), kernel, stride: conv.stride, padding: conv.padding, input: *side };
         *side = g.output();
-        let taps: usize = g.pairs(0..side.0, 0).iter().map(Vec::len).sum();
-        let pixels = side.0 * side.1;
+        let (taps, pixels) = (g.taps_inside(), side.0 * side.1);
         Ok(Self { rows: images * pixels, inner: (taps * c).div_ceil(pixels), columns: o })
     }
 }
@@ -44,8 +49,13 @@ impl Trunk {
     /// ```
     ///
     /// # Errors
-    /// None for a trunk that [`Trunk::new`] has made.
+    /// [`Error::Shape`](crate::Error::Shape) if `images` or a side is 0, a side is longer than 65,535, or there are more than 2^32 images.
     pub fn products(&self, images: usize, size: (usize, usize)) -> crate::Result<Vec<ProductSize>> {
+        let sides = 1..=MAX_SIDE;
+        if !(sides.contains(&size.0) && sides.contains(&size.1) && (1..=MAX_IMAGES).contains(&images)) {
+            let expected = format!("(B, H, W), B from 1 to {MAX_IMAGES}, H and W from 1 to {MAX_SIDE}");
+            return Err(crate::Error::Shape { what: "image", expected, got: vec![images, size.0, size.1] });
+        }
         let mut side = size;
         let mut all = vec![ProductSize::of(self.stem(), images, &mut side)?];
         if self.pools() {

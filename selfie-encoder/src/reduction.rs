@@ -45,12 +45,19 @@ pub trait Reduction: Debug + Send + Sync {
 /// The sums of `values` over all processes.
 pub(crate) fn sum_values(reduction: &dyn Reduction, values: Vec<f64>) -> Result<Vec<f64>> {
     let n = values.len();
-    reduction.sum(&Tensor::from_vec(values, n, &candle_core::Device::Cpu)?)?.to_vec1()
+    let sums = reduction.sum(&Tensor::from_vec(values, n, &candle_core::Device::Cpu)?)?.to_vec1()?;
+    if sums.len() != n {
+        bail!("reduction: got a sum of {} values, expected {n}, as in the part", sums.len());
+    }
+    Ok(sums)
 }
 
 /// The sum of `part` over all processes as a differentiable op: what each process does with it counts in everybody's gradient.
 pub(crate) fn sum_tracked(reduction: &Arc<dyn Reduction>, part: &Tensor) -> Result<Tensor> {
     let total = reduction.sum(&part.detach())?.contiguous()?;
+    if total.shape() != part.shape() {
+        bail!("reduction: got a sum of shape {:?}, expected {:?}, as of the part", total.shape(), part.shape());
+    }
     part.apply_op1(Total { total, reduction: Arc::clone(reduction) })
 }
 

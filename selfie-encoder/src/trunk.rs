@@ -148,21 +148,48 @@ impl Trunk {
     /// parameter but not the image; a tracked image takes the slower way through single ops.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another rank or number of channels.
+    /// [`Error::Shape`] for another rank or number of channels, and in training if the last stage's map has one value per channel over
+    /// the whole batch, which batch norm cannot normalize; [`Error::DType`] for another element type than the parameters'.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let channels = self.config.in_channels;
-        match *x.dims() {
-            [b, c, h, w] if c == channels && b * h * w > 0 => {}
-            ref other => {
-                let expected = format!("(B, {channels}, H, W), none of them empty");
-                return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
-            }
-        }
+        self.check(x, mode)?;
         if let Some(norm) = self.stem_norm.as_ref().filter(|_| ops::on_cpu(x) && !x.track_op() && !self.stem.bf16) {
             let stem = (&self.stem, norm, self.config.stem);
             return Ok(fused::forward(stem, &self.stages, self.frozen_stages, x, mode)?);
         }
         self.forward_by_ops(x, mode)
+    }
+
+    /// Checks that `x` is a batch of images for this network.
+    fn check(&self, x: &Tensor, mode: Mode) -> Result<()> {
+        let channels = self.config.in_channels;
+        let (b, size) = match *x.dims() {
+            [b, c, h, w] if c == channels && b * h * w > 0 => (b, (h, w)),
+            ref other => {
+                let expected = format!("(B, {channels}, H, W), none of them empty");
+                return Err(Error::Shape { what: "image", expected, got: other.to_vec() });
+            }
+        };
+        ops::shapes::check_dtype("image", x, self.stem.weight.dtype())?;
+        let batch_statistics = mode == Mode::Train && self.frozen_stages < self.stages.len();
+        if batch_statistics && self.norms_share().is_none() && b == 1 && self.last_map(size) == (1, 1) {
+            let expected =
+                "several images, or larger ones: one value per channel cannot be normalized in training".to_owned();
+            return Err(Error::Shape { what: "image", expected, got: x.dims().to_vec() });
+        }
+        Ok(())
+    }
+
+    /// What sums the norms' statistics over processes, if they are shared.
+    fn norms_share(&self) -> Option<&Arc<dyn Reduction>> {
+        let norm = self.stages.last().and_then(|stage| stage.last()).map(|block| &block.norms[2]);
+        norm.and_then(|norm| norm.shared.as_ref())
+    }
+
+    /// Height and width of the last stage's map of an image of (height, width).
+    fn last_map(&self, size: (usize, usize)) -> (usize, usize) {
+        let halvings = self.stages.len() - 1 + if self.pools() { 2 } else { 0 };
+        let halve = |side: usize| (0..halvings).fold(side, |side, _| side.div_ceil(2));
+        (halve(size.0), halve(size.1))
     }
 
     /// The same by single ops: any device and type, both kinds of block.
@@ -176,6 +203,7 @@ impl Trunk {
     /// # Errors
     /// As [`Trunk::forward`].
     pub fn activations(&self, x: &Tensor, mode: Mode) -> Result<Vec<(String, f32)>> {
+        self.check(x, mode)?;
         let mut found = Vec::new();
         self.watched(x, mode, |layer, x| {
             let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
@@ -199,7 +227,7 @@ impl Trunk {
             x = norm.forward(&x, of_stage(0), true)?;
         }
         if self.pools() {
-            x = ops::max_pool(&x)?; // (B, H/4, W/4, width)
+            x = ops::pool_max(&x)?; // (B, H/4, W/4, width)
         }
         x = watch("stem".to_owned(), x)?;
         for (s, stage) in self.stages.iter().enumerate() {

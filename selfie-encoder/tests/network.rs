@@ -114,3 +114,60 @@ fn errors_name_what_was_met_and_expected() {
     assert!(matches!(wrong, Error::Shape { .. }), "{wrong}");
     assert_eq!(wrong.to_string(), "image: expected (B, 3, H, W), none of them empty, got [2, 1, 8, 8]");
 }
+
+#[test]
+fn every_small_batch_gives_finite_embeddings_or_is_a_named_error() {
+    for (block, stem) in [(Block::V1_5, Stem::Small), (Block::V1_5, Stem::ImageNet), (Block::V2, Stem::Small)] {
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let trunk = Trunk::new(&EncoderConfig { depths: vec![1, 1, 1], ..tiny(block, stem) }, vb).unwrap();
+        for shape in [1, 2, 3, 5, 8, 9].map(|side| [side, 1]).into_iter().flat_map(|[h, w]| [[h, w], [w, h], [h, h]]) {
+            for (b, mode) in [(1, Mode::Train), (2, Mode::Train), (1, Mode::Eval)] {
+                let x = ramp(&[b, 3, shape[0], shape[1]]);
+                let largest = match stem {
+                    Stem::Small => 4, // two stages halve it
+                    Stem::ImageNet => 16,
+                };
+                let one_value = b == 1 && mode == Mode::Train && shape[0].max(shape[1]) <= largest;
+                match trunk.forward(&x, mode) {
+                    Ok(y) => {
+                        let values: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+                        assert!(
+                            !one_value && values.iter().all(|y| y.is_finite()),
+                            "{block:?}, {stem:?}, {:?}",
+                            x.dims()
+                        );
+                        assert_eq!(y.dims(), [b, trunk.embed_dim()]);
+                    }
+                    Err(Error::Shape { what: "image", .. }) if one_value => {}
+                    Err(error) => panic!("{block:?}, {stem:?}, {:?}: {error}", x.dims()),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_and_types_that_a_trunk_cannot_take_are_named() {
+    let trunk = Trunk::new(&tiny(Block::V1_5, Stem::Small), VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap();
+    for shape in [&[2, 3, 8][..], &[8, 8], &[], &[0, 3, 8, 8], &[2, 3, 0, 8], &[2, 4, 8, 8]] {
+        let x = ramp(shape);
+        let errors = [trunk.forward(&x, Mode::Eval).unwrap_err(), trunk.activations(&x, Mode::Eval).unwrap_err()];
+        assert!(errors.iter().all(|e| matches!(e, Error::Shape { what: "image", .. })), "{shape:?}: {errors:?}");
+    }
+    let bytes = ramp(&[2, 3, 8, 8]).to_dtype(DType::U8).unwrap();
+    let text = trunk.forward(&bytes, Mode::Eval).unwrap_err().to_string();
+    assert_eq!(text, "image: expected elements of type f32, got u8");
+    for (images, size) in [(0, (8, 8)), (1, (0, 8)), (1, (8, 0)), (1, (1 << 40, 8)), (usize::MAX, (8, 8))] {
+        assert!(matches!(trunk.products(images, size), Err(Error::Shape { what: "image", .. })), "{images}, {size:?}");
+    }
+    assert_eq!(trunk.products(1, (1, 1)).unwrap().len(), 1 + 4 * 3 + 3);
+    for config in [
+        EncoderConfig { in_channels: usize::MAX, ..Default::default() },
+        EncoderConfig { depths: vec![usize::MAX], ..Default::default() },
+        EncoderConfig { width: usize::MAX, ..Default::default() },
+    ] {
+        let error = Trunk::new(&config, VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap_err();
+        assert!(matches!(error, Error::Config { .. }), "{error}");
+    }
+}

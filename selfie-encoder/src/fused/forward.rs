@@ -7,6 +7,7 @@ use crate::layers::Mode;
 use crate::ops::buffers::Buffer;
 use crate::ops::conv::{self, Source, pack_forward};
 use crate::ops::norm::{Moments, Norm};
+use crate::ops::shapes::check_rows;
 use crate::ops::taps::Geometry;
 use crate::ops::tiles::for_each_part;
 use crate::ops::{pool, with_floats};
@@ -67,6 +68,7 @@ impl Unit {
             return Ok(Norm::new(mean, &variance, &gamma, &beta, None));
         }
         let over_all = self.norm.shared.as_ref().map(|reduction| moments.over(reduction.as_ref())).transpose()?;
+        over_all.as_ref().map_or(Ok(()), |moments| check_rows(moments.count))?;
         let moments = over_all.as_ref().unwrap_or(moments);
         let (mean, unbiased) = moments.finish(1);
         let n = mean.len();

@@ -3,23 +3,30 @@
 
 use super::{Normalised, Statistics, norm::EPSILON};
 use crate::reduction::sum_tracked;
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+
+/// The entries of one axis that a kernel tap meets, one for each of `n` outputs.
+fn axis(n: usize, position: impl Fn(usize) -> usize, device: &Device) -> Result<Tensor> {
+    Tensor::from_vec((0..n).map(|o| position(o) as u32).collect::<Vec<_>>(), n, device)
+}
 
 /// The windows of a padded x (B, H, W, C), tap by tap: each (B, H', W', C).
 fn windows(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
     let (_, h, w, _) = x.dims4()?;
     let (oh, ow) = ((h - kernel) / stride + 1, (w - kernel) / stride + 1);
-    let axis = |n: usize, k: usize| {
-        Tensor::from_vec((0..n).map(|o| (o * stride + k) as u32).collect::<Vec<_>>(), n, x.device())
-    };
     let mut taps = Vec::with_capacity(kernel * kernel);
     for ky in 0..kernel {
-        let rows = x.index_select(&axis(oh, ky)?, 1)?;
+        let rows = x.index_select(&axis(oh, |o| o * stride + ky, x.device())?, 1)?;
         for kx in 0..kernel {
-            taps.push(rows.index_select(&axis(ow, kx)?, 2)?);
+            taps.push(rows.index_select(&axis(ow, |o| o * stride + kx, x.device())?, 2)?);
         }
     }
     Ok(taps)
+}
+
+/// `x` (B, H, W, C) with zeros around each map.
+pub(super) fn padded(x: &Tensor, padding: usize) -> Result<Tensor> {
+    x.pad_with_zeros(1, padding, padding)?.pad_with_zeros(2, padding, padding)
 }
 
 /// `x` as a factor of a product in bf16: rounded, and on the CPU, where Candle has no such product, back in f32.
@@ -33,7 +40,7 @@ pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize, bf16
     let (o, c, k, _) = w.dims4()?;
     let dtype = x.dtype();
     let (x, w) = if bf16 { (rounded(x)?, rounded(w)?) } else { (x.clone(), w.clone()) };
-    let x = x.pad_with_zeros(1, padding, padding)?.pad_with_zeros(2, padding, padding)?;
+    let x = padded(&x, padding)?;
     let columns = match (k, stride) {
         (1, 1) => x,
         _ => Tensor::cat(&windows(&x, k, stride)?, 3)?, // (B, H', W', k·k·C)
@@ -89,17 +96,28 @@ pub(crate) fn add_relu(x: &Tensor, shortcut: &Tensor) -> Result<Tensor> {
     relu(&(x + shortcut)?)
 }
 
+/// Max-pool by the nine taps of each window. A tap beyond the border reads the border's own pixel, which belongs to the window anyway:
+/// neither the maximum nor the order of equal values changes, and no value takes part in arithmetic.
 pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
     let (b, h, w, c) = x.dims4()?;
-    // The border must lose against everything: shift the map up to positive values instead of padding by -infinity.
-    let lowest = (x.detach().min_all()? - 1.0)?;
-    let padded = x.broadcast_sub(&lowest)?.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
     let (oh, ow) = (h.div_ceil(2), w.div_ceil(2));
-    let padded = padded.pad_with_zeros(1, 0, (2 * oh + 1).saturating_sub(h + 2))?;
-    let padded = padded.pad_with_zeros(2, 0, (2 * ow + 1).saturating_sub(w + 2))?;
-    let taps = Tensor::stack(&windows(&padded, 3, 2)?, 4)?; // (B, H', W', C, 9)
+    let inside = |size: usize, k: usize| move |o: usize| (2 * o + k).saturating_sub(1).min(size - 1);
+    let (mut taps, mut unknown) = (Vec::with_capacity(9), Vec::with_capacity(9));
+    let not_a_number = x.detach().ne(&x.detach())?; // (B, H, W, C)
+    for ky in 0..3 {
+        let ys = axis(oh, inside(h, ky), x.device())?;
+        let (rows, unknown_rows) = (x.index_select(&ys, 1)?, not_a_number.index_select(&ys, 1)?);
+        for kx in 0..3 {
+            let xs = axis(ow, inside(w, kx), x.device())?;
+            taps.push(rows.index_select(&xs, 2)?);
+            unknown.push(unknown_rows.index_select(&xs, 2)?);
+        }
+    }
+    let taps = Tensor::stack(&taps, 4)?; // (B, H', W', C, 9)
     let best = taps.detach().argmax_keepdim(4)?;
-    taps.gather(&best, 4)?.reshape((b, oh, ow, c))?.broadcast_add(&lowest)
+    let y = taps.gather(&best, 4)?.reshape((b, oh, ow, c))?;
+    let unknown = Tensor::stack(&unknown, 4)?.max(4)?; // (B, H', W', C)
+    unknown.where_cond(&Tensor::full(f32::NAN, y.shape(), y.device())?.to_dtype(y.dtype())?, &y)
 }
 
 /// Mean over the pixels of x (B, H, W, C): (B, C).

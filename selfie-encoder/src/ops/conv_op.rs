@@ -1,5 +1,6 @@
 //! Convolution as a Candle op: [`super::conv`] on tensors.
 
+use super::composed::padded;
 use super::conv::{self, Source, Target, Upstream, pack_backward, pack_forward};
 use super::taps::Geometry;
 use super::{floats, with_floats};
@@ -11,7 +12,13 @@ struct Conv2d {
 }
 
 pub(super) fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+    // The kernels' index lists expect every window to overlap the map, so padding beyond that becomes part of the map.
+    let beyond = (padding + 1).saturating_sub(w.dim(2)?);
+    let (x, padding) = match beyond {
+        0 => (x.contiguous()?, padding),
+        _ => (padded(x, beyond)?.contiguous()?, padding - beyond),
+    };
+    x.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
 }
 
 impl Conv2d {

@@ -1,6 +1,7 @@
 //! Batch norm with ReLU as a Candle op: [`super::norm`] on tensors.
 
 use super::norm::{GradientSums, InputGradient, Moments, Norm};
+use super::shapes::check_rows;
 use super::tiles::{Tile, Tiling};
 use super::{Normalised, Statistics, floats, with_floats};
 use crate::reduction::Reduction;
@@ -70,6 +71,7 @@ impl CustomOp2 for BatchNorm {
                 parts.iter().for_each(|m| moments.merge(m));
                 if let Some(reduction) = &self.shared {
                     moments = moments.over(reduction.as_ref())?;
+                    check_rows(moments.count)?;
                 }
                 let (mean, variance) = moments.finish(0);
                 let norm = Norm::new(mean, &variance, gamma, beta, Some(moments.count));

@@ -68,6 +68,10 @@ impl WithSimd for Block<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (c_in, lanes) = (self.channels.0, S::F32_LANES);
         let width = lanes * if S::REGISTER_COUNT >= 32 { 4 } else { 2 };
+        // `tile` reads a line of up to `width` floats for every row of the block without looking at the buffer's length.
+        const {
+            assert!(4 * S::F32_LANES <= WIDEST, "outer: a vector holds more floats than the copied lines have room for")
+        };
         for column in (0..c_in).step_by(width) {
             let columns = width.min(c_in - column);
             match columns.div_ceil(lanes) {

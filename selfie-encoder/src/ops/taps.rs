@@ -41,6 +41,13 @@ impl Geometry {
         self.kernel * self.kernel * self.channels.0 * self.channels.1
     }
 
+    /// Pairs of an output pixel and a kernel tap that falls inside the input.
+    pub(crate) fn taps_inside(&self) -> usize {
+        let (oh, ow) = self.output();
+        let along = |size, outputs| -> usize { self.forward_axis(size, 0..outputs).iter().map(Vec::len).sum() };
+        along(self.input.0, oh) * along(self.input.1, ow)
+    }
+
     /// Input rows that the given output rows look at.
     pub(crate) fn input_rows(&self, output: &Range<usize>) -> Range<usize> {
         let first = (output.start * self.stride).saturating_sub(self.padding);
@@ -197,7 +204,7 @@ mod tests {
     #[test]
     fn a_two_by_two_map_meets_sixteen_of_thirty_six_taps() {
         let taps: usize = three_by_three(2).pairs(0..2, 0).iter().map(Vec::len).sum();
-        assert_eq!(taps, 16);
+        assert_eq!((taps, three_by_three(2).taps_inside()), (16, 16));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::*;
 use crate::tests::{assert_close, backward, difference, noise, variable};
 use candle_core::{Device, Var};
 
+mod arguments;
+
 /// Convolution by its definition.
 fn naive(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Tensor {
     let ((b, h, width, c), (o, _, k, _)) = (x.dims4().unwrap(), w.dims4().unwrap());

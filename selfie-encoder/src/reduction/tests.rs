@@ -108,3 +108,28 @@ fn candle_s_own_ops_share_norms_too() {
     let kernel = batch_norm(&x, (&gamma, &beta), Statistics::Batch, true).unwrap().1.unwrap();
     assert_close("variance", &variance, &kernel.1, 1e-5);
 }
+
+/// A sum that lost a value, or counts one value only.
+#[derive(Debug)]
+struct Wrong(fn(&Tensor) -> Result<Tensor>);
+
+impl Reduction for Wrong {
+    fn sum(&self, part: &Tensor) -> Result<Tensor> {
+        self.0(part)
+    }
+}
+
+#[test]
+fn a_sum_of_another_length_and_a_single_value_are_named() {
+    let error = |wrong: fn(&Tensor) -> Result<Tensor>, side: usize| {
+        let variables = Arc::<Variables>::default();
+        let config = EncoderConfig { width: 4, depths: vec![1], ..EncoderConfig::cifar10() };
+        let trunk = Trunk::new(&config, variables.builder()).unwrap().with_shared_norms(Arc::new(Wrong(wrong)));
+        let x = noise(&[1, 3, side, side], 1);
+        trunk.forward(&x, Mode::Train).unwrap_err().to_string()
+    };
+    let text = error(|part| part.narrow(0, 1, part.dim(0)? - 1), 4);
+    assert!(text.contains("got a sum of 8 values, expected 9"), "{text}");
+    let text = error(|part| Ok(part.clone()), 1);
+    assert!(text.contains("got 1 value per channel over all processes, expected more than one"), "{text}");
+}

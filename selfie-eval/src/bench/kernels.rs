@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Error, Result, Tensor, Var};
 use selfie_encoder::{Statistics, batch_norm, conv2d, max_pool};
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ pub fn kernels(images: usize, device: &Device, mut each: impl FnMut(&KernelRepor
     for [c, o, k, stride, side] in CONVOLUTIONS {
         let w = Var::zeros((o, c, k, k), DType::F32, device)?;
         let x = Var::zeros((images, side, side, c), DType::F32, device)?;
-        let ours = fastest(device, || conv2d(&x, &w, stride, k / 2))?;
+        let ours = fastest(device, || conv2d(&x, &w, stride, k / 2).map_err(Error::wrap))?;
         let x = Var::zeros((images, c, side, side), DType::F32, device)?;
         let candle = fastest(device, || x.conv2d(&w, k / 2, stride, 1, 1))?;
         let taps = taps(side, k, stride);
@@ -65,7 +65,9 @@ pub fn kernels(images: usize, device: &Device, mut each: impl FnMut(&KernelRepor
     for [c, side] in [[256, 8], [1024, 2]] {
         let (gamma, beta) = (Var::ones(c, DType::F32, device)?, Var::zeros(c, DType::F32, device)?);
         let x = Var::zeros((images, side, side, c), DType::F32, device)?;
-        let ours = fastest(device, || Ok(batch_norm(&x, (&gamma, &beta), Statistics::Batch, true)?.0))?;
+        let ours = fastest(device, || {
+            batch_norm(&x, (&gamma, &beta), Statistics::Batch, true).map(|(y, _)| y).map_err(Error::wrap)
+        })?;
         let candle = fastest(device, || {
             let x = x.reshape((images * side * side, c))?;
             let centred = x.broadcast_sub(&x.mean_keepdim(0)?)?;
@@ -80,7 +82,7 @@ pub fn kernels(images: usize, device: &Device, mut each: impl FnMut(&KernelRepor
         });
     }
     let x = Var::zeros((images, 16, 16, 64), DType::F32, device)?;
-    let ours = round(1e3 * fastest(device, || max_pool(&x))?, 100.0);
+    let ours = round(1e3 * fastest(device, || max_pool(&x).map_err(Error::wrap))?, 100.0);
     push(KernelReport { op: "max-pool 3x3/2, 64, 16x16".into(), ours_ms: ours, candle_ms: None, gflops: None });
     Ok(all)
 }
