@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! open ── folder, list, cifar, imagenet32, parquet_shards, tar_shards, hub     a --data string to a source
-//! source ── blocks, spans, names, label_words, splits, index_cache, npz        what sources are made of
+//! source ── storage, blocks, spans, names, label_words, splits, index_cache, npz        what sources are made of
 //! dataset ── holdout, labels, visit    a numbered set and its parts
 //! decode                       a file's bytes to pixels
 //! image8 ── resize, colour     bytes to bytes
@@ -48,6 +48,7 @@ mod resize;
 mod source;
 mod spans;
 mod splits;
+mod storage;
 mod tar_shards;
 #[cfg(test)]
 mod tests;

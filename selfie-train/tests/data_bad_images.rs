@@ -155,3 +155,29 @@ fn ranks_share_each_batch_and_no_image() {
     let error = Loader::new(data, Transform::eval(4), normalise(), config, &Device::Cpu).err().unwrap();
     assert!(error.to_string().starts_with("batch_size: a batch of 1 images"), "{error}");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_regular_file_is_one_bad_image_in_folders_and_lists() {
+    use std::os::unix::fs::symlink;
+    let dir = folder(40, &[]);
+    let at = |name: &str| dir.path().join(name);
+    for (name, target) in [("050.png", "051.png"), ("051.png", "050.png"), ("052.png", "/dev/zero"), ("053.png", "no")]
+    {
+        symlink(target, at(name)).unwrap();
+    }
+    assert!(std::process::Command::new("mkfifo").arg(at("054.png")).status().unwrap().success());
+    let names = |data: &Dataset| (0..data.len()).map(|i| data.name(i)).collect::<Vec<_>>();
+    let list = tempfile::tempdir_in(dir.path()).unwrap();
+    let lines: Vec<_> = (0..40).chain(50..55).map(|i| format!("../{i:03}.png")).collect();
+    std::fs::write(list.path().join("all.txt"), lines.join("\n")).unwrap();
+    let list = format!("list:{}", list.path().join("all.txt").display());
+    for given in [dir.path().to_str().unwrap(), &list] {
+        let bad = BadImages::new(OnBadImage::Skip, 0.2);
+        let data = Dataset::open(given, Split::Train).unwrap().with_bad_images(&bad);
+        assert_eq!(names(&data).len(), 45, "{given}");
+        training(&data, 2, 0..96).unwrap();
+        let bad: Vec<_> = bad.all().into_iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
+        assert_eq!(bad, ["050.png", "051.png", "052.png", "053.png", "054.png"], "{given}");
+    }
+}

@@ -1,13 +1,12 @@
 //! Images that are read best in stretches: the blocks of a source, and the blocks in memory.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::spans::Spans;
+use super::storage::{Fault, read_range};
 
 /// Bytes of one window of blocks, about: two windows are in memory while one goes over into the next.
 const WINDOW_BYTES: u64 = 128 << 20;
@@ -57,11 +56,16 @@ impl<T> BlockCache<T> {
         slots.truncate(self.capacity);
         (content, is_new)
     }
+
+    /// Drops a block, so that it is loaded again the next time.
+    pub(super) fn forget(&self, block: usize) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).retain(|slot| slot.block != block);
+    }
 }
 
 /// Reads pieces of files. The first piece of a block is read alone; from the second one on the whole block is, in one go.
 pub(super) struct PieceReader {
-    cache: BlockCache<Result<Vec<u8>, String>>,
+    cache: BlockCache<Result<Vec<u8>, Fault>>,
 }
 
 impl PieceReader {
@@ -76,7 +80,7 @@ impl PieceReader {
         stretch: Range<u64>,
         file: &Path,
         piece: Range<u64>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, Fault> {
         let (slot, is_first) = self.cache.slot(block);
         if is_first {
             return read_range(file, piece);
@@ -85,28 +89,16 @@ impl PieceReader {
         match whole {
             Ok(bytes) => {
                 let within = (piece.start - stretch.start) as usize..(piece.end - stretch.start) as usize;
-                bytes.get(within).map(<[u8]>::to_vec).ok_or_else(|| "lies outside of its block".to_owned())
+                bytes.get(within).map(<[u8]>::to_vec).ok_or_else(|| Fault::File("lies outside of its block".to_owned()))
             }
-            // Perhaps only the end is missing.
-            Err(_) => read_range(file, piece),
+            // Perhaps only the end is missing, or the system is well again.
+            Err(fault) => {
+                if fault.is_of_system() {
+                    self.cache.forget(block);
+                }
+                read_range(file, piece)
+            }
         }
-    }
-}
-
-/// Bytes of a file, all of them or an error.
-pub(super) fn read_range(file: &Path, range: Range<u64>) -> Result<Vec<u8>, String> {
-    let length = range.end.saturating_sub(range.start);
-    let read = || {
-        let mut file = File::open(file)?;
-        file.seek(SeekFrom::Start(range.start))?;
-        let mut bytes = Vec::new(); // grows with what is there, whatever an index says
-        file.take(length).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let bytes = read().map_err(|error| error.to_string())?;
-    match bytes.len() as u64 == length {
-        true => Ok(bytes),
-        false => Err(format!("cut off: {} of {length} bytes at {}", bytes.len(), range.start)),
     }
 }
 
@@ -139,7 +131,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(reader.read(0, 10..50, file.path(), 12..15).unwrap(), [12, 13, 14]);
         }
-        let text = reader.read(1, 90..120, file.path(), 95..105).unwrap_err();
+        let text = String::from(reader.read(1, 90..120, file.path(), 95..105).unwrap_err());
         assert!(text.contains("5 of 10 bytes at 95"), "{text}");
         assert!(reader.read(1, 90..120, file.path(), 95..105).is_err());
         assert_eq!(reader.read(1, 90..120, file.path(), 95..100).unwrap(), [95, 96, 97, 98, 99]);

@@ -2,6 +2,7 @@
 //! what was expected.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::open::SCHEMES;
 
@@ -119,6 +120,14 @@ pub enum DataError {
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// The operating system failed to read an image, for a reason that is not the image's, and did so again after several pauses.
+    #[error("data: cannot read {}: {source}, also after several pauses", path.display())]
+    Storage {
+        /// The image's file (or its name inside an archive).
+        path: PathBuf,
+        /// The system's reason.
+        source: Arc<std::io::Error>,
     },
     /// Labels are needed and there are none.
     #[error("data: {given} has no labels, expected one folder per class below the split, or a label for each image")]

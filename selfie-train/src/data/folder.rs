@@ -16,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::{DataError, DataResult};
 use super::source::{NO_LABEL, Opened, SUFFIXES, Source, Split, Stored, some_label};
+use super::storage::read_image;
 use layout::Layout;
 use tree::Tree;
 
@@ -113,8 +114,6 @@ impl Source for Folder {
     }
 
     fn read(&self, i: usize) -> DataResult<Stored<'_>> {
-        let path = self.path(i);
-        let bytes = std::fs::read(&path).map_err(|e| DataError::image(&path, e))?;
-        Ok(Stored::File(Cow::Owned(bytes)))
+        Ok(Stored::File(Cow::Owned(read_image(&self.path(i))?)))
     }
 }

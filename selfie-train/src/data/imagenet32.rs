@@ -13,6 +13,7 @@ use super::index_cache;
 use super::npz::{Array, Place};
 use super::source::{Opened, Source, Split, Stored, interleaved};
 use super::spans::Spans;
+use super::storage::Fault;
 
 const CHANNELS: usize = 3;
 /// ImageNet's classes.
@@ -158,7 +159,7 @@ impl Imagenet32 {
     }
 
     /// (C, H, W) of image `i`.
-    fn planes(&self, i: usize) -> Result<Cow<'_, [u8]>, String> {
+    fn planes(&self, i: usize) -> Result<Cow<'_, [u8]>, Fault> {
         let block = self.blocks.spans.group_of(i as u32);
         let batch = self.block_batch[block] as usize;
         let first = self.spans.range(batch).start;
@@ -190,7 +191,7 @@ impl Source for Imagenet32 {
     }
 
     fn read(&self, i: usize) -> DataResult<Stored<'_>> {
-        let planes = self.planes(i).map_err(|reason| DataError::image(self.path(i), reason))?;
+        let planes = self.planes(i).map_err(|fault| fault.of_image(self.path(i)))?;
         let pixels = interleaved(&planes, CHANNELS); // (H, W, C)
         Ok(Stored::Pixels(Cow::Owned(Image8::new(self.side, self.side, pixels)?)))
     }

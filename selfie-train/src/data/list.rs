@@ -11,6 +11,7 @@ use super::label_words::{LabelWords, class_names};
 use super::names::{Names, os_name};
 use super::source::{Opened, Source, Split, Stored, some_label};
 use super::splits::{TEST_NAMES, TRAIN_NAMES};
+use super::storage::read_image;
 
 /// One list.
 struct List {
@@ -100,8 +101,6 @@ impl Source for List {
     }
 
     fn read(&self, i: usize) -> DataResult<Stored<'_>> {
-        let path = self.path(i);
-        let bytes = std::fs::read(&path).map_err(|e| DataError::image(&path, e))?;
-        Ok(Stored::File(Cow::Owned(bytes)))
+        Ok(Stored::File(Cow::Owned(read_image(&self.path(i))?)))
     }
 }

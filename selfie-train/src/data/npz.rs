@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::blocks::read_range;
 use super::error::{DataError, DataResult};
 use super::index_cache::{self, file_state};
+use super::storage::read_range;
 pub(super) use npy::Header;
 
 /// Packed arrays up to this many bytes are held in memory.
@@ -66,7 +66,7 @@ impl Array {
     /// All bytes of the array.
     pub(super) fn read(&self) -> Result<Vec<u8>, String> {
         match &self.place {
-            Place::File(file, start) => read_range(file, *start..*start + self.header.bytes()),
+            Place::File(file, start) => Ok(read_range(file, *start..*start + self.header.bytes())?),
             Place::Memory(bytes) => Ok(bytes.clone()),
         }
     }

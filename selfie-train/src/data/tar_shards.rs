@@ -101,7 +101,7 @@ impl Source for TarShards {
         let shard = &self.index.shards[self.index.spans.group_of(number)];
         let block = self.blocks.spans.group_of(number);
         let bytes = self.reader.read(block, self.stretch(block), &shard.path, self.index.piece(number));
-        Ok(Stored::File(Cow::Owned(bytes.map_err(|reason| DataError::image(self.path(i), reason))?)))
+        Ok(Stored::File(Cow::Owned(bytes.map_err(|fault| fault.of_image(self.path(i)))?)))
     }
 
     fn blocks(&self) -> Option<&Blocks> {

@@ -3,6 +3,7 @@
 //! Folders come in the order of their paths, each with its own files sorted by name, so neither the file system nor the way there
 //! matters. Files and folders whose name begins with a dot are ignored; links are followed, but not back to a folder above.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use super::super::index_cache::{self, Packer, Unpacker, nanoseconds};
 use super::super::names::{Names, bytes_of, os_name};
 use super::super::source::has_image_suffix;
 use super::super::spans::Spans;
+use super::super::storage::is_of_file;
 
 /// A folder that changed this shortly before it was listed may change again without its time showing it.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -162,10 +164,15 @@ impl Tree {
 
 type Found = (PathBuf, usize, Option<u64>);
 
-/// Folders (with their time) and image files below `root`, a folder before what is in it. A link that leads nowhere but is named
-/// like an image is listed too, so that loading it tells; a link back to a folder above is passed over.
+/// Folders (with their time) and image files below `root`, a folder before what is in it. Whatever is called like an image and is not
+/// a folder is listed, also a link that leads nowhere or in a circle, so that loading it shows what is wrong. Other such links are
+/// passed over, as is a link back to a folder above. A folder that cannot be listed is an error, for its images would be missing.
 fn entries(root: &Path) -> impl Iterator<Item = DataResult<Found>> {
-    let visible = |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let visible = |entry: &DirEntry| {
+        let name = entry.file_name().as_encoded_bytes();
+        // `lost+found` belongs to the file system, and only its administrator may look inside.
+        entry.depth() == 0 || !(name.starts_with(b".") || name == b"lost+found")
+    };
     let walk = WalkDir::new(root).follow_links(true).into_iter();
     walk.filter_entry(visible).filter_map(|entry| match entry {
         Ok(entry) if entry.file_type().is_dir() => {
@@ -178,9 +185,10 @@ fn entries(root: &Path) -> impl Iterator<Item = DataResult<Found>> {
         Err(error) => {
             let (path, depth) = (error.path().unwrap_or(Path::new("")).to_path_buf(), error.depth());
             let source = error.into_io_error()?;
-            match source.kind() {
-                std::io::ErrorKind::NotFound => has_image_suffix(&path).then_some(Ok((path, depth, None))),
-                _ => Some(Err(DataError::io(path)(source))),
+            let is_link = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+            match is_of_file(&source) && (is_link || source.kind() == ErrorKind::NotFound) {
+                true => has_image_suffix(&path).then_some(Ok((path, depth, None))),
+                false => Some(Err(DataError::io(path)(source))),
             }
         }
     })

@@ -12,7 +12,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::super::blocks::read_range;
+use super::super::storage::read_range;
 use super::pages;
 use super::schema::guarded;
 
@@ -60,7 +60,7 @@ impl Chunk {
 
     /// Reads the chunk in one go.
     pub(super) fn read_bytes(&self, file: &Path) -> Result<Bytes, String> {
-        read_range(file, self.start..self.start + self.length).map(Bytes::from)
+        Ok(read_range(file, self.start..self.start + self.length).map(Bytes::from)?)
     }
 
     /// Byte arrays, of a column of such.

@@ -77,3 +77,29 @@ fn a_folder_that_has_just_changed_is_not_kept() {
     Tree::open_cached(root.path(), Some(cache.path())).unwrap();
     assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
 }
+
+#[cfg(unix)]
+#[test]
+fn bad_links_and_special_files_never_refuse_a_folder() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    touch(root.path(), &["a/1.png", "b.png/2.png", "lost+found/3.png"]);
+    let at = |name: &str| root.path().join(name);
+    symlink("y.png", at("a/x.png")).unwrap(); // in a circle
+    symlink("x.png", at("a/y.png")).unwrap();
+    symlink("circle", at("a/circle")).unwrap();
+    symlink("nowhere", at("a/dangling")).unwrap();
+    symlink("nowhere", at("a/dangling.png")).unwrap();
+    symlink("1.png/below", at("a/through-a-file.png")).unwrap();
+    symlink("..", at("a/above")).unwrap();
+    symlink("n".repeat(300), at("a/too-long")).unwrap();
+    symlink("/dev/zero", at("a/zero.png")).unwrap();
+    symlink("/dev/zero", at("a/zero")).unwrap();
+    let made = std::process::Command::new("mkfifo").args([at("a/pipe.png"), at("a/pipe")]).status();
+    assert!(made.unwrap().success());
+    let tree = Tree::scan(root.path()).unwrap();
+    let special = ["dangling", "pipe", "through-a-file", "x", "y", "zero"].map(|name| format!("a/{name}.png"));
+    let expected: Vec<_> =
+        ["a/1.png".to_owned()].into_iter().chain(special).chain(["b.png/2.png".to_owned()]).collect();
+    assert_eq!(listed(&tree), expected);
+}
