@@ -71,7 +71,7 @@ fn files_of_different_schemas_are_told_apart() {
     copy("other-label.parquet", "b.parquet");
     let message = || Dataset::open(folder.path().to_str().unwrap(), Split::Train).unwrap_err().to_string();
     let text = message();
-    assert!(text.contains("b.parquet: label column fine_label (INT64), expected label (INT64) as in"), "{text}");
+    assert!(text.contains("b.parquet: label column fine_label (int64), expected label (int64) as in"), "{text}");
     copy("plain.parquet", "b.parquet");
     let text = message();
     assert!(text.contains("b.parquet: other names of classes (none), expected the same 3"), "{text}");

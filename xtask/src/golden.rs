@@ -24,6 +24,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("torch_save.py", "selfie-train/tests/golden"),
     ("foreign_resnet.py", "selfie-eval/tests/golden"),
     ("data_formats.py", "selfie-train/tests/formats"),
+    ("data_tables.py", "selfie-train/tests/formats"),
 ];
 
 /// What `golden` may be told.

@@ -59,6 +59,11 @@ impl LabelWords {
     }
 }
 
+/// The label that `text` names; none if it is empty or -1, the word of many formats for no label.
+pub(super) fn some_word(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|word| !word.is_empty() && *word != "-1")
+}
+
 /// The classes of the images of several sets: their words, sorted; in the order of the numbers where all are such.
 pub(super) fn class_names(sets: &[&LabelWords]) -> Vec<String> {
     let mut names: Vec<String> = sets.iter().flat_map(|set| set.words.iter().cloned()).collect();

@@ -32,7 +32,7 @@ enum Kind {
     List(PathBuf),
     Cifar(PathBuf),
     Imagenet32(imagenet32::Files),
-    Parquet(Sides<PathBuf>, &'static [&'static str]),
+    Parquet(Sides<PathBuf>, &'static [&'static str], parquet_shards::Wanted),
     Tar(Sides<PathBuf>),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn open(given: &str, split: Split) -> DataResult<Opened> {
         Kind::List(file) => list::open(given, &file, split),
         Kind::Cifar(dir) => cifar::open(given, &dir, split),
         Kind::Imagenet32(files) => imagenet32::open(given, &files, split),
-        Kind::Parquet(files, classes) => parquet_shards::open(given, &files, split, classes),
+        Kind::Parquet(files, classes, columns) => parquet_shards::open(given, &files, split, classes, &columns),
         Kind::Tar(files) => tar_shards::open(given, &files, split),
     }
 }
@@ -67,7 +67,10 @@ fn kind(given: &str) -> DataResult<Kind> {
                 || DataError::format(&dir, "no train_data_batch_1.npz, expected downsampled ImageNet as .npz files");
             Ok(Kind::Imagenet32(imagenet32::Files::find(&dir)?.ok_or_else(none)?))
         }
-        Some(("parquet", pattern)) => Ok(Kind::Parquet(shards(pattern, "parquet")?, &[])),
+        Some(("parquet", pattern)) => {
+            let (pattern, columns) = parquet_shards::Wanted::split(pattern);
+            Ok(Kind::Parquet(shards(pattern, "parquet")?, &[], columns))
+        }
         Some(("tar", pattern)) => Ok(Kind::Tar(shards(pattern, "tar")?)),
         Some(("hf", name)) => from_hub(given, name),
         Some((scheme, _)) if !Path::new(given).exists() => {
@@ -77,7 +80,7 @@ fn kind(given: &str) -> DataResult<Kind> {
         _ if Path::new(given).is_file() => of_file(given),
         _ if !Path::new(given).exists() && given.contains(['*', '?', '[']) => match given.rsplit('.').next() {
             Some("tar") => Ok(Kind::Tar(shards(given, "tar")?)),
-            _ => Ok(Kind::Parquet(shards(given, "parquet")?, &[])),
+            _ => Ok(Kind::Parquet(shards(given, "parquet")?, &[], Default::default())),
         },
         _ => of_folder(&existing_folder(given)?),
     }
@@ -95,7 +98,7 @@ fn of_file(given: &str) -> DataResult<Kind> {
     let path = PathBuf::from(given);
     let suffix = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match suffix.as_str() {
-        "parquet" => Ok(Kind::Parquet(shards(given, "parquet")?, &[])),
+        "parquet" => Ok(Kind::Parquet(shards(given, "parquet")?, &[], Default::default())),
         "tar" => Ok(Kind::Tar(shards(given, "tar")?)),
         "txt" | "tsv" | "lst" | "list" => Ok(Kind::List(path)),
         _ => Err(DataError::NotAFolder { path }),
@@ -112,7 +115,7 @@ fn of_folder(dir: &Path) -> DataResult<Kind> {
     }
     let given = dir.to_string_lossy();
     match shards_in(dir) {
-        Some("parquet") => Ok(Kind::Parquet(shards(&given, "parquet")?, &[])),
+        Some("parquet") => Ok(Kind::Parquet(shards(&given, "parquet")?, &[], Default::default())),
         Some("tar") => Ok(Kind::Tar(shards(&given, "tar")?)),
         _ => Ok(Kind::Folder(dir.to_path_buf())),
     }
@@ -150,7 +153,7 @@ fn cifar10(dir: &Path) -> DataResult<Option<Kind>> {
     }
     let files = near(dir, "parquet")?;
     let files = sides(&files, |file| file.to_string_lossy().into_owned());
-    Ok((!files.train.is_empty()).then_some(Kind::Parquet(files, &cifar::CLASSES)))
+    Ok((!files.train.is_empty()).then_some(Kind::Parquet(files, &cifar::CLASSES, Default::default())))
 }
 
 /// The files of a pattern, of a folder and the folders in it, or the one file.
@@ -221,7 +224,7 @@ fn from_hub(given: &str, name: &str) -> DataResult<Kind> {
     let relative = |file: &PathBuf| file.strip_prefix(&snapshot.folder).unwrap_or(file).to_string_lossy().into_owned();
     let (parquet, tar) = (paths("parquet"), paths("tar"));
     if !parquet.is_empty() {
-        return Ok(Kind::Parquet(sides(&parquet, relative), &[]));
+        return Ok(Kind::Parquet(sides(&parquet, relative), &[], Default::default()));
     }
     if !tar.is_empty() {
         return Ok(Kind::Tar(sides(&tar, relative)));

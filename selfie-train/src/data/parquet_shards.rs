@@ -1,11 +1,14 @@
-//! Parquet files in the hub's image layout: a struct of `bytes` and `path`, and an integer label.
+//! Parquet files with a column of images ([`columns`]) and maybe one of labels ([`labels`]).
 //!
-//! Labels and the places of the row groups are read when a file is opened; the images of a row group when one of them is asked
-//! for, all at once, and kept while their window of the shuffled order lasts ([`super::blocks`]).
+//! Labels and the places of the images are read when a file is opened. Images are read a stretch of rows at a time
+//! ([`stretches`]) when one of them is needed, and kept while their window of the shuffled order lasts ([`super::blocks`]).
 
 mod column;
+mod columns;
+mod labels;
 mod pages;
 mod schema;
+mod stretches;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,41 +16,68 @@ use std::path::{Path, PathBuf};
 
 use super::blocks::{BlockCache, Blocks};
 use super::error::{DataError, DataResult};
-use super::source::{NO_LABEL, Opened, Source, Split, Stored, some_label};
+use super::source::{Opened, Source, Split, Stored, some_label};
 use super::spans::Spans;
 use super::splits::Sides;
+use super::storage::Fault;
 use column::{Chunk, Images};
+use columns::Values;
+pub(super) use columns::Wanted;
+use labels::Labels;
+use pages::Pages;
 pub(super) use schema::Layout;
-
-/// Classes that nobody names, at most: a label beyond is damage.
-const MOST_CLASSES: i64 = 1 << 20;
+use stretches::Stretch;
 
 /// One split.
 struct ParquetShards {
     files: Vec<PathBuf>,
     rows: Spans,               // of each file
     row_groups: Vec<RowGroup>, // of all files
-    labels: Vec<u32>,          // empty where there is no such column
-    blocks: Blocks,            // a block is a row group
-    cache: BlockCache<Result<Images, String>>,
+    parts: Vec<Part>,          // of all row groups
+    labels: Vec<u32>,          // empty if there is no such column
+    blocks: Blocks,            // a block is a part
+    cache: BlockCache<Result<Images, Fault>>,
 }
 
 /// Where the images of a row group are.
 struct RowGroup {
     file: u32,
     images: Chunk,
+    pages: Pages, // empty if the row group is read whole
 }
 
-/// What a file turned out to hold.
+/// Images that are read together.
+struct Part {
+    row_group: u32,
+    stretch: Stretch,
+}
+
+/// Content of a file.
 struct Opening {
     layout: Layout,
-    groups: Vec<(usize, Chunk)>, // rows and images of each row group
-    labels: Vec<Option<i64>>,
+    groups: Vec<(Chunk, Pages, Vec<Stretch>)>,
+    labels: Labels,
 }
 
-/// Opens one split of the files; `names` are the classes where the files do not name them.
-pub(super) fn open(given: &str, files: &Sides<PathBuf>, split: Split, names: &[&str]) -> DataResult<Opened> {
-    let open_all = |files: &[PathBuf]| files.iter().map(|file| Opening::read(file)).collect::<DataResult<Vec<_>>>();
+/// Which parts of a file are read when it is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Layout,
+    Labels,
+    All,
+}
+
+/// Opens one split of the files; `names` are the classes if the files do not name them.
+pub(super) fn open(
+    given: &str,
+    files: &Sides<PathBuf>,
+    split: Split,
+    names: &[&str],
+    columns: &Wanted,
+) -> DataResult<Opened> {
+    let open_all = |files: &[PathBuf], depth| {
+        files.iter().map(|file| Opening::read(file, depth, columns)).collect::<DataResult<Vec<_>>>()
+    };
     if split == Split::Test && files.test.is_empty() {
         let expected = "files called validation..., val... or test... beside those to train on";
         return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
@@ -56,36 +86,48 @@ pub(super) fn open(given: &str, files: &Sides<PathBuf>, split: Split, names: &[&
         Split::Train => (&files.train, &files.test),
         Split::Test => (&files.test, &files.train),
     };
-    let opened = open_all(wanted)?;
+    let opened = open_all(wanted, Depth::All)?;
     same_layout(wanted, &opened)?;
-    // The classes are those that the files name; else as many as the labels of both splits ask for.
-    let mut classes = opened.iter().find_map(|o| o.layout.class_names.clone()).unwrap_or_default();
+    let mut others = open_all(other, Depth::Layout)?;
+    same_layout(other, &others)?;
+    // The classes are those that the files name; else those of the labels of all splits.
+    let reference = reference(&opened);
+    if let (Some(ours), Some(theirs)) = (reference, self::reference(&others))
+        && let Some(difference) = ours.layout.other_classes(&theirs.layout)
+    {
+        let reason = format!("{difference} as in {}: all splits of a set have the same classes", wanted[0].display());
+        return Err(DataError::format(&other[0], reason));
+    }
+    let all = || opened.iter().chain(&others);
+    let mut classes = all().find_map(|o| o.layout.class_names.clone()).unwrap_or_default();
     if classes.is_empty() {
         classes = names.iter().map(ToString::to_string).collect();
     }
-    if classes.is_empty() && opened[0].layout.has_labels() {
-        let others = open_all(other)?;
-        let labels = opened.iter().chain(&others).flat_map(|o| o.labels.iter().flatten());
-        let most = labels.max().copied().unwrap_or(-1);
-        if most >= MOST_CLASSES {
-            let reason = format!("label {most}, expected classes counted from 0, below {MOST_CLASSES}");
-            return Err(DataError::format(&wanted[0], reason));
+    let values = all().filter_map(|o| o.layout.label.as_ref()).map(|label| label.values);
+    let values = values.clone().find(|values| *values != Values::Nothing).or(values.into_iter().next());
+    if let Some(values) = values.filter(|values| classes.is_empty() || *values == Values::Words) {
+        if reference.is_some() {
+            others = open_all(other, Depth::Labels)?;
         }
-        let count = usize::try_from(most + 1).unwrap_or(0);
-        classes = (0..count).map(|class| class.to_string()).collect();
+        classes = labels::classes(values, opened.iter().chain(&others).map(|o| &o.labels));
     }
-    let source = ParquetShards::new(wanted, opened, classes.len())?;
+    let source = ParquetShards::new(wanted, opened, &classes)?;
     Ok(Opened { source: Box::new(source), has_test_split: !files.test.is_empty(), classes })
 }
 
-/// All files hold the same columns, of the same kinds.
+/// The file that others are compared with: the first one that holds labels, or the first one.
+fn reference(opened: &[Opening]) -> Option<&Opening> {
+    let holds_labels = |o: &&Opening| o.layout.label.as_ref().is_some_and(|label| label.values != Values::Nothing);
+    opened.iter().find(holds_labels).or(opened.first())
+}
+
+/// All files of a split hold the same columns, of kinds that agree.
 fn same_layout(files: &[PathBuf], opened: &[Opening]) -> DataResult<()> {
-    let Some((first, rest)) = opened.split_first() else {
-        return Err(DataError::config("data.source", "no parquet file, expected at least one"));
-    };
-    for (file, other) in files[1..].iter().zip(rest) {
+    let Some(first) = reference(opened) else { return Ok(()) };
+    let place = opened.iter().position(|other| std::ptr::eq(other, first)).unwrap_or(0);
+    for (file, other) in files.iter().zip(opened) {
         if let Some(difference) = first.layout.difference(&other.layout) {
-            let reason = format!("{difference} as in {}: all files of a set have one schema", files[0].display());
+            let reason = format!("{difference} as in {}: all files of a set have one schema", files[place].display());
             return Err(DataError::format(file, reason));
         }
     }
@@ -93,70 +135,79 @@ fn same_layout(files: &[PathBuf], opened: &[Opening]) -> DataResult<()> {
 }
 
 impl Opening {
-    fn read(path: &Path) -> DataResult<Self> {
-        let file = File::open(path).map_err(DataError::io(path))?;
+    fn read(path: &Path, depth: Depth, columns: &Wanted) -> DataResult<Self> {
+        let mut file = File::open(path).map_err(DataError::io(path))?;
         let length = file.metadata().map_err(DataError::io(path))?.len();
         let fail = |reason: String| DataError::format(path, reason);
-        let (layout, row_groups) = schema::read(&file, length).map_err(fail)?;
-        let mut opening = Self { layout, groups: Vec::new(), labels: Vec::new() };
+        let (layout, row_groups) = schema::read(&file, length, columns).map_err(fail)?;
+        let mut opening = Self { layout, groups: Vec::new(), labels: Labels::default() };
         for (number, group) in row_groups.into_iter().enumerate() {
-            if let Some(labels) = group.labels {
-                let read = labels.read_bytes(path).and_then(|bytes| labels.integers(bytes, group.rows));
-                let values = read.map_err(|reason| fail(format!("the labels of row group {number}: {reason}")))?;
-                opening.labels.extend(values);
+            let (in_group, rows) = (|reason: String| fail(format!("row group {number}: {reason}")), group.rows);
+            if let (Some(labels), Some(column), true) = (group.labels, &opening.layout.label, depth != Depth::Layout) {
+                let values = column.values;
+                let bytes = labels.read_bytes(path).map_err(|fault| match fault {
+                    Fault::System(_) => fault.of_image(path),
+                    Fault::File(reason) => in_group(reason),
+                })?;
+                let read = labels.labels(bytes, rows, values, |label| opening.labels.push(label, values));
+                let name = &column.name;
+                read.map_err(|reason| in_group(format!("column {name}: {reason}")))?;
             }
-            opening.groups.push((group.rows, group.images));
+            if depth == Depth::All {
+                let images = group.images;
+                let bytes = images.bytes_in_memory();
+                let (pages, stretches) = if bytes <= stretches::WHOLE && rows <= stretches::MOST_ROWS {
+                    (Pages::default(), vec![Stretch::whole(rows, bytes)])
+                } else {
+                    let pages = images.find_pages(&mut file).map_err(in_group)?;
+                    let stretches = stretches::divide(&pages, rows).map_err(in_group)?;
+                    (pages, stretches)
+                };
+                opening.groups.push((images, pages, stretches));
+            }
         }
         Ok(opening)
     }
 }
 
 impl ParquetShards {
-    fn new(files: &[PathBuf], opened: Vec<Opening>, classes: usize) -> DataResult<Self> {
-        let (mut rows, mut groups, mut row_groups) = (Spans::default(), Spans::default(), Vec::new());
-        let (mut labels, mut most) = (Vec::new(), 0);
+    fn new(files: &[PathBuf], opened: Vec<Opening>, classes: &[String]) -> DataResult<Self> {
+        let (mut rows, mut spans, mut labels, mut most) = (Spans::default(), Spans::default(), Vec::new(), 0);
+        let (mut row_groups, mut parts) = (Vec::new(), Vec::new());
         for (number, (opening, file)) in opened.into_iter().zip(files).enumerate() {
             let too_many = || DataError::format(file, "more images than 32 bits can number");
-            for (row, label) in opening.labels.iter().enumerate() {
-                labels.push(
-                    class_of(*label, classes)
-                        .map_err(|reason| DataError::format(file, format!("row {row}: {reason}")))?,
-                );
+            labels.extend(opening.labels.numbered(classes).map_err(|reason| DataError::format(file, reason))?);
+            let before = spans.total();
+            for (images, pages, stretches) in opening.groups {
+                let row_group = row_groups.len() as u32;
+                row_groups.push(RowGroup { file: number as u32, images, pages });
+                for stretch in stretches {
+                    most = most.max(stretch.bytes);
+                    spans.push(stretch.rows).ok_or_else(too_many)?;
+                    parts.push(Part { row_group, stretch });
+                }
             }
-            let before = groups.total();
-            for (count, images) in opening.groups {
-                most = most.max(images.bytes_in_memory());
-                groups.push(count).ok_or_else(too_many)?;
-                row_groups.push(RowGroup { file: number as u32, images });
-            }
-            rows.push((groups.total() - before) as usize).ok_or_else(too_many)?;
+            rows.push((spans.total() - before) as usize).ok_or_else(too_many)?;
         }
-        if groups.total() == 0 {
+        if spans.total() == 0 {
             return Err(DataError::format(&files[0], "no rows, expected at least one image"));
         }
         labels.shrink_to_fit();
-        let blocks = Blocks::new(groups, most);
+        let blocks = Blocks::new(spans, most);
         let cache = BlockCache::new(blocks.window);
-        Ok(Self { files: files.to_vec(), rows, row_groups, labels, blocks, cache })
+        Ok(Self { files: files.to_vec(), rows, row_groups, parts, labels, blocks, cache })
     }
 
-    /// The images of a row group, from memory or from its file.
-    fn load(&self, group: usize) -> Result<Images, String> {
-        let RowGroup { file, images } = &self.row_groups[group];
-        let rows = self.blocks.spans.range(group).len();
-        let bytes = images.read_bytes(&self.files[*file as usize])?;
-        images.byte_arrays(bytes, rows)
-    }
-}
-
-/// The class of a label; -1 is the hub's word for none.
-fn class_of(label: Option<i64>, classes: usize) -> Result<u32, String> {
-    match label {
-        None | Some(-1) => Ok(NO_LABEL),
-        Some(label) => match usize::try_from(label) {
-            Ok(class) if class < classes => Ok(class as u32),
-            _ => Err(format!("label {label}, expected 0 to {}, or -1 for none", classes.saturating_sub(1))),
-        },
+    /// Reads the images of a part from its file.
+    fn load(&self, part: usize) -> Result<Images, Fault> {
+        let Part { row_group, stretch } = &self.parts[part];
+        let RowGroup { file, images, pages } = &self.row_groups[*row_group as usize];
+        let file = &self.files[*file as usize];
+        let bytes = match pages.data.is_empty() {
+            true => images.read_bytes(file)?,
+            false => images.read_pages(file, pages, &pages.data[stretch.pages.clone()])?,
+        };
+        Ok(images.images(bytes, stretch.skip, stretch.rows)?)
     }
 }
 
@@ -181,14 +232,18 @@ impl Source for ParquetShards {
     }
 
     fn read(&self, i: usize) -> DataResult<Stored<'_>> {
-        let group = self.blocks.spans.group_of(i as u32);
-        let fail = |reason: &str| DataError::image(self.path(i), reason);
-        let (slot, _) = self.cache.slot(group);
-        let images = slot.get_or_init(|| self.load(group)).as_ref().map_err(|reason| fail(reason))?;
-        let row = i - self.blocks.spans.range(group).start as usize;
+        let part = self.blocks.spans.group_of(i as u32);
+        let (slot, _) = self.cache.slot(part);
+        let images = slot.get_or_init(|| self.load(part)).as_ref().map_err(|fault| {
+            if fault.is_of_system() {
+                self.cache.forget(part);
+            }
+            fault.clone().of_image(self.path(i))
+        })?;
+        let row = i - self.blocks.spans.range(part).start as usize;
         match images.get(row) {
             Some(bytes) => Ok(Stored::File(Cow::Owned(bytes.to_vec()))),
-            None => Err(fail("the row holds no bytes, expected those of an image file")),
+            None => Err(DataError::image(self.path(i), "the row holds no bytes, expected those of an image file")),
         }
     }
 

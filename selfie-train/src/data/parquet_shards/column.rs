@@ -1,25 +1,28 @@
 //! One column of a row group: its bytes in the file, and the values in them.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::basic::Type;
 use parquet::column::reader::{get_column_reader, get_typed_column_reader};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::super::storage::read_range;
-use super::pages;
+use super::super::storage::{Fault, read_range};
+use super::columns::Values;
+use super::labels::Label;
+use super::pages::{self, Page, Pages};
 use super::schema::guarded;
 
-/// No compression of the format makes more of a byte; a file that claims so is damaged.
-const MOST_COMPRESSION: u64 = 1100;
+/// Rows that are decoded at a time.
+const BATCH: usize = 4096;
 
-/// The image files of a row group; none where a row has no bytes.
+/// The image files of consecutive rows; none if a row has no bytes.
 pub(in super::super) struct Images(Vec<Option<ByteArray>>);
 
 impl Images {
@@ -46,71 +49,137 @@ impl Chunk {
             .ok_or_else(|| {
                 format!("{length} bytes at {first}, expected them inside of the file's {file_length}: cut off?")
             })?;
-        let most = length.saturating_mul(MOST_COMPRESSION);
-        if u64::try_from(meta.uncompressed_size()).map_or(true, |size| size > most) {
-            return Err(format!("{} bytes in {length}, expected at most {most}", meta.uncompressed_size()));
-        }
-        Ok(Self { meta: meta.clone(), start, length })
+        // Where a page begins is read from the pages themselves.
+        let alone = meta.clone().into_builder().set_dictionary_page_offset(None).set_data_page_offset(0);
+        let meta = alone.build().map_err(|error| error.to_string())?;
+        Ok(Self { meta, start, length })
     }
 
-    /// Bytes that its values take, about.
+    /// Approximate number of bytes that its values take.
     pub(super) fn bytes_in_memory(&self) -> u64 {
-        u64::try_from(self.meta.uncompressed_size()).unwrap_or(0)
+        u64::try_from(self.meta.uncompressed_size()).unwrap_or(0).max(self.length)
     }
 
-    /// Reads the chunk in one go.
-    pub(super) fn read_bytes(&self, file: &Path) -> Result<Bytes, String> {
-        Ok(read_range(file, self.start..self.start + self.length).map(Bytes::from)?)
+    /// Reads the whole chunk.
+    pub(super) fn read_bytes(&self, file: &Path) -> Result<Bytes, Fault> {
+        read_range(file, self.start..self.start + self.length).map(Bytes::from)
     }
 
-    /// Byte arrays, of a column of such.
-    pub(super) fn byte_arrays(&self, bytes: Bytes, rows: usize) -> Result<Images, String> {
-        let values = self.values::<ByteArrayType>(bytes, rows)?;
-        Ok(Images(values))
+    /// Finds the pages of the chunk.
+    pub(super) fn find_pages(&self, file: &mut File) -> Result<Pages, String> {
+        pages::find(file, self.start..self.start + self.length, self.meta.compression())
     }
 
-    /// Whole numbers, of a column of such.
-    pub(super) fn integers(&self, bytes: Bytes, rows: usize) -> Result<Vec<Option<i64>>, String> {
-        if self.meta.column_type() == Type::INT32 {
-            let values = self.values::<Int32Type>(bytes, rows)?;
-            return Ok(values.into_iter().map(|value| value.map(i64::from)).collect());
+    /// Reads consecutive pages, and the dictionary in front of them if they use it.
+    pub(super) fn read_pages(&self, file: &Path, all: &Pages, pages: &[Page]) -> Result<Bytes, Fault> {
+        let mut bytes = Vec::new();
+        if let Some((dictionary, _)) = all.dictionary.as_ref().filter(|_| pages.iter().any(|page| page.uses_dictionary))
+        {
+            bytes = read_range(file, dictionary.clone())?;
         }
-        self.values::<Int64Type>(bytes, rows)
+        if let [first, .., last] | [first @ last] = pages {
+            bytes.extend(read_range(file, first.bytes.start..last.bytes.end)?);
+        }
+        Ok(bytes.into())
     }
 
-    fn values<T: DataType>(&self, bytes: Bytes, rows: usize) -> Result<Vec<Option<T::T>>, String> {
-        pages::check(&bytes, self.bytes_in_memory())?;
-        let chunk = Arc::new(Held { start: self.start, bytes });
+    /// The image files of `rows` rows after the first `skip` ones, of a column of byte arrays.
+    pub(super) fn images(&self, bytes: Bytes, skip: usize, rows: usize) -> Result<Images, String> {
+        let mut images = Vec::new();
+        self.each::<ByteArrayType>(bytes, skip, rows, |image| {
+            images.push(image);
+            Ok(())
+        })?;
+        Ok(Images(images))
+    }
+
+    /// Passes the labels of `rows` rows to `each`, of a column of labels.
+    pub(super) fn labels(
+        &self,
+        bytes: Bytes,
+        rows: usize,
+        values: Values,
+        mut each: impl FnMut(Label<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let is_unsigned = values == Values::Unsigned;
+        match self.meta.column_type() {
+            Type::INT32 if is_unsigned => self.each::<Int32Type>(bytes, 0, rows, |v| {
+                each(v.map_or(Label::None, |v| Label::Number((v as u32).into())))
+            }),
+            Type::INT64 if is_unsigned => self.each::<Int64Type>(bytes, 0, rows, |v| {
+                each(v.map_or(Label::None, |v| Label::Number((v as u64).into())))
+            }),
+            Type::INT32 => {
+                self.each::<Int32Type>(bytes, 0, rows, |v| each(v.map_or(Label::None, |v| Label::Number(v.into()))))
+            }
+            Type::INT64 => {
+                self.each::<Int64Type>(bytes, 0, rows, |v| each(v.map_or(Label::None, |v| Label::Number(v.into()))))
+            }
+            Type::FLOAT => {
+                self.each::<FloatType>(bytes, 0, rows, |v| each(v.map_or(Label::None, |v| Label::Float(v.into()))))
+            }
+            Type::DOUBLE => self.each::<DoubleType>(bytes, 0, rows, |v| each(v.map_or(Label::None, Label::Float))),
+            Type::BOOLEAN => {
+                self.each::<BoolType>(bytes, 0, rows, |v| each(v.map_or(Label::None, |v| Label::Number(v.into()))))
+            }
+            Type::BYTE_ARRAY => self.each::<ByteArrayType>(bytes, 0, rows, |v| match v {
+                None => each(Label::None),
+                Some(word) => each(Label::Word(word.data())),
+            }),
+            other => Err(format!("labels of type {other}, expected numbers or words")),
+        }
+    }
+
+    /// Decodes `rows` values after the first `skip` ones, a batch at a time.
+    fn each<T: DataType>(
+        &self,
+        bytes: Bytes,
+        skip: usize,
+        rows: usize,
+        mut each: impl FnMut(Option<T::T>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        pages::check(&bytes, self.meta.compression())?;
         let fail = |error: ParquetError| error.to_string();
+        let all = skip.saturating_add(rows);
         guarded(|| {
-            let pages = SerializedPageReader::new(chunk, &self.meta, rows, None).map_err(fail)?;
-            let descriptor = self.meta.column_descr_ptr();
+            let length = i64::try_from(bytes.len()).map_err(|error| error.to_string())?;
+            let meta = self.meta.clone().into_builder().set_total_compressed_size(length).build().map_err(fail)?;
+            let pages = SerializedPageReader::new(Arc::new(Held(bytes)), &meta, all, None).map_err(fail)?;
+            let descriptor = meta.column_descr_ptr();
             let top = descriptor.max_def_level();
             let reader = get_column_reader(descriptor, Box::new(pages));
             let mut reader = get_typed_column_reader::<T>(reader);
             let (mut values, mut levels) = (Vec::new(), Vec::new());
-            let (read, ..) = reader.read_records(rows, Some(&mut levels), None, &mut values).map_err(fail)?;
-            if read != rows {
-                return Err(format!("{read} rows, expected {rows}"));
+            let mut done = if skip > 0 { reader.skip_records(skip).map_err(fail)? } else { 0 };
+            while done < all {
+                values.clear();
+                levels.clear();
+                let wanted = BATCH.min(all - done);
+                let (read, ..) = reader.read_records(wanted, Some(&mut levels), None, &mut values).map_err(fail)?;
+                if read == 0 || done < skip {
+                    return Err(format!("{} rows, expected {rows}", done.saturating_sub(skip)));
+                }
+                done += read;
+                let mut values = values.drain(..);
+                match top {
+                    0 => values.by_ref().take(read).try_for_each(|value| each(Some(value)))?,
+                    _ => levels.iter().try_for_each(|&level| match level == top {
+                        true => each(values.next()),
+                        false => each(None),
+                    })?,
+                }
             }
-            if top == 0 {
-                return Ok(values.into_iter().map(Some).collect());
-            }
-            let mut values = values.into_iter();
-            Ok(levels.iter().map(|&level| if level == top { values.next() } else { None }).collect())
+            Ok(())
         })
     }
 }
 
-/// A stretch of a file in memory, addressed by the file's own offsets.
-struct Held {
-    start: u64,
-    bytes: Bytes,
-}
+/// Pages in memory, addressed from 0.
+struct Held(Bytes);
 
 impl Length for Held {
     fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+        self.0.len() as u64
     }
 }
 
@@ -118,9 +187,9 @@ impl ChunkReader for Held {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        let rest = start.checked_sub(self.start).filter(|&at| at <= self.bytes.len() as u64);
-        let at = rest.ok_or_else(|| ParquetError::EOF(format!("a page at {start}, outside of its column chunk")))?;
-        Ok(self.bytes.slice(at as usize..).reader())
+        let start = usize::try_from(start).ok().filter(|&start| start <= self.0.len());
+        let start = start.ok_or_else(|| ParquetError::EOF("a page outside of its column chunk".to_owned()))?;
+        Ok(self.0.slice(start..).reader())
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {

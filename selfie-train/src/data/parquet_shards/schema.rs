@@ -2,35 +2,27 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use parquet::basic::{Repetition, Type};
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy,
     RowGroupMetaData,
 };
 use parquet::file::reader::ChunkReader;
-use parquet::schema::types::ColumnDescriptor;
 
 use super::column::Chunk;
+use super::columns::{Column, Wanted, find_image, find_label};
 
-/// Names of label columns, the preferred one first.
-const LABEL_NAMES: [&str; 5] = ["label", "labels", "fine_label", "class", "target"];
-/// Names of columns that hold image files without a struct around them.
-const IMAGE_NAMES: [&str; 4] = ["image", "img", "jpg", "png"];
+/// Rows of a file, at most, if it has fewer bytes: rows without bytes of their own take memory too.
+const MOST_EMPTY_ROWS: u64 = 1 << 22;
 
 /// The columns that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Layout {
-    image: Column,
-    label: Option<Column>,
-    /// The hub's names of the classes, where the file carries them.
+    pub(super) image: Column,
+    pub(super) label: Option<Column>,
+    /// Why a column with the name of a label column is not used.
+    pub(super) no_label: Option<String>,
+    /// The hub's names of the classes, if the file carries them.
     pub(super) class_names: Option<Vec<String>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Column {
-    number: usize,
-    path: String,
-    kind: Type,
 }
 
 /// The parts of a row group that matter.
@@ -41,7 +33,11 @@ pub(in super::super) struct Group {
 }
 
 /// Reads the footer of a file of `length` bytes.
-pub(in super::super) fn read(file: &impl ChunkReader, length: u64) -> Result<(Layout, Vec<Group>), String> {
+pub(in super::super) fn read(
+    file: &impl ChunkReader,
+    length: u64,
+    wanted: &Wanted,
+) -> Result<(Layout, Vec<Group>), String> {
     guarded(|| {
         let options = ParquetMetaDataOptions::new().with_column_stats_policy(ParquetStatisticsPolicy::SkipAll);
         let reader = ParquetMetaDataReader::new()
@@ -49,12 +45,16 @@ pub(in super::super) fn read(file: &impl ChunkReader, length: u64) -> Result<(La
             .with_metadata_options(Some(options));
         let metadata =
             reader.parse_and_finish(file).map_err(|error| format!("no parquet file, or a damaged one: {error}"))?;
-        let layout = Layout::of(&metadata)?;
+        let layout = Layout::of(&metadata, wanted)?;
         let group = |(number, group)| {
             Group::of(group, &layout, length).map_err(|reason| format!("row group {number}: {reason}"))
         };
-        let groups = metadata.row_groups().iter().enumerate().map(group).collect::<Result<_, _>>()?;
-        Ok((layout, groups))
+        let groups: Vec<_> = metadata.row_groups().iter().enumerate().map(group).collect::<Result<_, _>>()?;
+        let (rows, most) = (groups.iter().map(|group| group.rows as u64), MOST_EMPTY_ROWS.max(length));
+        match rows.fold(0, u64::saturating_add) {
+            rows if rows > most => Err(format!("{rows} rows in {length} bytes, expected at most {most} rows")),
+            _ => Ok((layout, groups)),
+        }
     })
 }
 
@@ -64,33 +64,32 @@ pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, 
 }
 
 impl Layout {
-    fn of(metadata: &ParquetMetaData) -> Result<Self, String> {
-        let columns = metadata.file_metadata().schema_descr().columns();
-        let columns: Vec<_> = columns.iter().enumerate().map(|(number, column)| (number, column.as_ref())).collect();
-        let image = find_image(&columns).ok_or_else(|| {
-            let all: Vec<_> =
-                columns.iter().map(|(_, c)| format!("{} ({})", c.path().string(), c.physical_type())).collect();
-            format!("columns {}, expected an image column: a struct of bytes and path", all.join(", "))
-        })?;
-        let label = find_label(&columns);
-        let class_names = label.as_ref().and_then(|label| class_names(metadata, &label.path));
-        Ok(Self { image, label, class_names })
+    fn of(metadata: &ParquetMetaData, wanted: &Wanted) -> Result<Self, String> {
+        let schema = metadata.file_metadata().schema_descr();
+        let image = find_image(schema, wanted)?;
+        let (label, no_label) = match find_label(schema, wanted) {
+            Ok(label) => (label, None),
+            Err(reason) if wanted.label.is_some() => return Err(reason),
+            Err(reason) => (None, Some(reason)),
+        };
+        let class_names = label.as_ref().and_then(|label| class_names(metadata, &label.name));
+        Ok(Self { image, label, no_label, class_names })
     }
 
-    pub(super) fn has_labels(&self) -> bool {
-        self.label.is_some()
-    }
-
-    /// What another file has that this one has not, in words that end in what was expected.
+    /// Describes what differs in another file of the same split; ends in what was expected.
     pub(super) fn difference(&self, other: &Self) -> Option<String> {
         let describe = |column: Option<&Column>| match column {
-            Some(column) => format!("{} ({})", column.path, column.kind),
+            Some(column) => format!("{} ({})", column.name, column.described),
             None => "none".to_owned(),
         };
         let pairs =
             [("image", Some(&self.image), Some(&other.image)), ("label", self.label.as_ref(), other.label.as_ref())];
         for (what, ours, theirs) in pairs {
-            if ours.map(|c| (&c.path, c.kind)) != theirs.map(|c| (&c.path, c.kind)) {
+            let agree = match (ours, theirs) {
+                (Some(ours), Some(theirs)) => ours.name == theirs.name && ours.values.agrees_with(theirs.values),
+                (ours, theirs) => ours.is_none() && theirs.is_none(),
+            };
+            if !agree {
                 return Some(format!("{what} column {}, expected {}", describe(theirs), describe(ours)));
             }
         }
@@ -101,45 +100,17 @@ impl Layout {
             format!("other names of classes ({}), expected the same {}", count(theirs), count(ours))
         })
     }
-}
 
-/// `bytes` of a struct, preferably of one with an image's name; else a column of bytes with such a name.
-fn find_image(columns: &[(usize, &ColumnDescriptor)]) -> Option<Column> {
-    let mut found = Vec::new();
-    for (number, column) in columns {
-        let parts = column.path().parts();
-        let rank = match parts {
-            [of, bytes] if bytes == "bytes" => {
-                IMAGE_NAMES.iter().position(|name| name == of).unwrap_or(IMAGE_NAMES.len())
-            }
-            [name] => match IMAGE_NAMES.iter().position(|known| known == name) {
-                Some(rank) => IMAGE_NAMES.len() + 1 + rank,
-                None => continue,
-            },
-            _ => continue,
-        };
-        if column.physical_type() == Type::BYTE_ARRAY && column.max_rep_level() == 0 {
-            found.push((rank, of_column(*number, column)));
+    /// Describes why the labels of a file of another split cannot have the same classes.
+    pub(super) fn other_classes(&self, other: &Self) -> Option<String> {
+        let (Some(ours), Some(theirs)) = (&self.label, &other.label) else { return None };
+        if !ours.values.agrees_with(theirs.values) {
+            let describe = |column: &Column| format!("{} ({})", column.name, column.described);
+            return Some(format!("label column {}, expected one such as {}", describe(theirs), describe(ours)));
         }
+        let (Some(ours), Some(theirs)) = (&self.class_names, &other.class_names) else { return None };
+        (ours != theirs).then(|| format!("other names of classes ({}), expected the same {}", theirs.len(), ours.len()))
     }
-    found.into_iter().min_by_key(|(rank, _)| *rank).map(|(_, column)| column)
-}
-
-fn find_label(columns: &[(usize, &ColumnDescriptor)]) -> Option<Column> {
-    let is_label = |column: &ColumnDescriptor, name: &str| {
-        let is_integer = matches!(column.physical_type(), Type::INT32 | Type::INT64);
-        is_integer
-            && column.path().parts() == [name]
-            && column.self_type().get_basic_info().repetition() != Repetition::REPEATED
-    };
-    LABEL_NAMES.iter().find_map(|name| {
-        let (number, column) = columns.iter().find(|(_, column)| is_label(column, name))?;
-        Some(of_column(*number, column))
-    })
-}
-
-fn of_column(number: usize, column: &ColumnDescriptor) -> Column {
-    Column { number, path: column.path().string(), kind: column.physical_type() }
 }
 
 /// `info.features.LABEL.names` of the hub's own metadata.
@@ -157,16 +128,10 @@ impl Group {
         let rows =
             usize::try_from(group.num_rows()).map_err(|_| format!("{} rows, expected 0 or more", group.num_rows()))?;
         let chunk = |column: &Column| {
-            let meta = group.columns().get(column.number).ok_or_else(|| format!("no column {}", column.path))?;
-            Chunk::new(meta, length).map_err(|reason| format!("column {}: {reason}", column.path))
+            let meta = group.columns().get(column.number).ok_or_else(|| format!("no column {}", column.name))?;
+            Chunk::new(meta, length).map_err(|reason| format!("column {}: {reason}", column.name))
         };
         let (images, labels) = (chunk(&layout.image)?, layout.label.as_ref().map(chunk).transpose()?);
-        if rows as u64 > images.bytes_in_memory() {
-            return Err(format!(
-                "{rows} rows in {} bytes of images, expected at least a byte each",
-                images.bytes_in_memory()
-            ));
-        }
         Ok(Self { rows, images, labels })
     }
 }
