@@ -4,6 +4,8 @@
 //! at a time where they are read in order.
 
 mod index;
+mod scan;
+mod unpacked;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -100,7 +102,7 @@ impl Source for TarShards {
         let number = i as u32;
         let shard = &self.index.shards[self.index.spans.group_of(number)];
         let block = self.blocks.spans.group_of(number);
-        let bytes = self.reader.read(block, self.stretch(block), &shard.path, self.index.piece(number));
+        let bytes = self.reader.read(block, self.stretch(block), &shard.plain, self.index.piece(number));
         Ok(Stored::File(Cow::Owned(bytes.map_err(|fault| fault.of_image(self.path(i)))?)))
     }
 

@@ -1,24 +1,18 @@
-//! Where the images of tar shards lie, and their labels.
-//!
-//! A member's key is its path up to the first dot of its file name; members of one key that follow each other make a sample. Of
-//! several images in it (`0001.jpg`, `0001.seg.png`) the one with the shortest suffix counts; `cls` holds the label.
+//! Where the images of tar shards lie, and their labels ([`super::scan`]); kept for the next start.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use tar::Archive;
-
 use super::super::error::{DataError, DataResult};
 use super::super::index_cache::{self, Packer, Unpacker, file_state};
 use super::super::label_words::LabelWords;
 use super::super::names::{Names, bytes_of, os_name};
-use super::super::source::{SUFFIXES, has_image_suffix};
+use super::super::source::SUFFIXES;
 use super::super::spans::Spans;
-
-/// The longest label that is read.
-const LONGEST_LABEL: u64 = 4096;
+use super::scan::{Found, Sample, scan};
+use super::unpacked;
 
 /// All images of a set of shards.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,44 +25,45 @@ pub(in super::super) struct Index {
     offsets: Vec<u64>,
     sizes: Vec<u32>,
     pub(super) words: LabelWords,
+    /// Labels that no image lies beside.
+    pub(super) labels_apart: u32,
+    /// An archive in a shard that is not read.
+    unread: Option<String>,
 }
 
 /// A shard as it was when it was indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shard {
     pub(super) path: PathBuf,
+    /// The plain archive: the shard, or what it unpacks to.
+    pub(super) plain: PathBuf,
     state: (u64, u64), // size and time
 }
 
-/// The members of the sample at hand.
-#[derive(Default)]
-struct Sample {
-    key: Vec<u8>,
-    image: Option<(Vec<u8>, Range<u64>)>,
-    label: Option<String>,
-}
-
 impl Index {
-    /// The index of `files`: that of last time where no shard has changed, else a new one.
+    /// The index of `files`: the kept one if no shard has changed, else a new one.
     pub(super) fn open(files: &[PathBuf], cache: Option<&Path>) -> DataResult<Self> {
-        let shards: Vec<Shard> = files
-            .iter()
-            .map(|path| Ok(Shard { path: path.clone(), state: file_state(path).map_err(DataError::io(path))? }))
-            .collect::<DataResult<_>>()?;
-        let kept = cache.zip(files.first()).map(|(cache, first)| index_cache::file_for(cache, "tar", first));
+        let shards: Vec<Shard> = files.iter().map(|path| Shard::open(path, cache)).collect::<DataResult<_>>()?;
+        let kept = cache.zip(files.first()).map(|(cache, first)| index_cache::file_for(cache, "shards", first));
         if let Some(index) = kept.as_deref().and_then(|kept| Self::unpack(&index_cache::read(kept)?, &shards)) {
             return Ok(index);
         }
         let mut index = Self::default();
         for shard in shards {
-            let file = File::open(&shard.path).map_err(DataError::io(&shard.path))?;
-            index.add(file, shard.state.0).map_err(|reason| DataError::format(&shard.path, reason))?;
+            let file = File::open(&shard.plain).map_err(DataError::io(&shard.plain))?;
+            let length = file.metadata().map_err(DataError::io(&shard.plain))?.len();
+            index.add(file, length).map_err(|reason| DataError::format(&shard.path, reason))?;
             index.shards.push(shard);
         }
         if index.names.len() == 0 {
-            let suffixes = SUFFIXES.map(|s| format!(".{s}")).join(" ");
             let path = files.first().cloned().unwrap_or_default();
-            return Err(DataError::NoImages { path, suffixes });
+            return Err(match index.unread {
+                Some(inner) => {
+                    let reason = format!("no images, but archives such as {inner}, expected those unpacked");
+                    DataError::format(path, reason)
+                }
+                None => DataError::NoImages { path, suffixes: SUFFIXES.map(|s| format!(".{s}")).join(" ") },
+            });
         }
         index.names.shrink();
         if let Some(kept) = kept.filter(|_| index.names.len() >= index_cache::WORTHWHILE) {
@@ -78,52 +73,22 @@ impl Index {
     }
 
     /// Adds the samples of one shard of `length` bytes.
-    pub(in super::super) fn add(&mut self, shard: impl Read + Seek, length: u64) -> Result<(), String> {
-        let before = self.names.len();
-        let mut archive = Archive::new(shard);
-        let mut sample = Sample::default();
-        for member in archive.entries_with_seek().map_err(no_tar)? {
-            let mut member = member.map_err(no_tar)?;
-            if !member.header().entry_type().is_file() {
-                continue;
-            }
-            let path = member.path_bytes().into_owned();
-            let start = member.raw_file_position();
-            let end = start.checked_add(member.size()).filter(|&end| end <= length).ok_or_else(|| {
-                let (name, size) = (String::from_utf8_lossy(&path).into_owned(), member.size());
-                format!(
-                    "cut off in the member {name}: {size} bytes at {start}, expected them below the end at {length}"
-                )
-            })?;
-            let (key, suffix) = key_and_suffix(&path);
-            if sample.key != key {
-                self.push(std::mem::take(&mut sample))?;
-                sample.key = key.to_vec();
-            }
-            if suffix == b"cls" {
-                let mut text = String::new();
-                member.by_ref().take(LONGEST_LABEL).read_to_string(&mut text).map_err(|error| {
-                    format!("the label {}: {error}, expected a number or a word", String::from_utf8_lossy(&path))
-                })?;
-                sample.label = Some(text.trim().to_owned()).filter(|label| !label.is_empty());
-            } else if has_image_suffix(Path::new(&os_name(&path))) {
-                let dots = |path: &[u8]| path.iter().filter(|&&byte| byte == b'.').count();
-                if sample.image.as_ref().is_none_or(|(known, _)| dots(&path) < dots(known)) {
-                    sample.image = Some((path, start..end));
-                }
-            }
-        }
-        self.push(sample)?;
-        let count = self.names.len() - before;
+    pub(in super::super) fn add(&mut self, mut shard: impl Read + Seek, length: u64) -> Result<(), String> {
+        let Found { samples, labels_apart, unread } = scan(&mut shard, length)?;
+        let count = samples.len();
+        samples.into_iter().try_for_each(|sample| self.push(&sample))?;
+        self.labels_apart = self.labels_apart.saturating_add(u32::try_from(labels_apart).unwrap_or(u32::MAX));
+        self.unread = self.unread.take().or(unread);
         self.spans.push(count).ok_or_else(|| "more images than 32 bits can number".to_owned())
     }
 
-    fn push(&mut self, sample: Sample) -> Result<(), String> {
-        let Some((path, at)) = sample.image else { return Ok(()) };
-        let size = u32::try_from(at.end - at.start);
-        let size = size.map_err(|_| format!("the image {} has 4 GiB or more", String::from_utf8_lossy(&path)))?;
-        self.names.push(&path).ok_or("the names of the images take 4 GiB, expected less")?;
-        self.offsets.push(at.start);
+    fn push(&mut self, sample: &Sample) -> Result<(), String> {
+        let size = u32::try_from(sample.bytes.end - sample.bytes.start);
+        let size = size.map_err(|_| {
+            format!("the image {} has 4 GiB or more", String::from_utf8_lossy(&sample.path).escape_debug())
+        })?;
+        self.names.push(&sample.path).ok_or("the names of the images take 4 GiB, expected less")?;
+        self.offsets.push(sample.bytes.start);
         self.sizes.push(size);
         self.words.push(sample.label.as_deref());
         Ok(())
@@ -154,6 +119,7 @@ impl Index {
         packer.number(self.words.words().len() as u64);
         self.words.words().iter().for_each(|word| packer.bytes(word.as_bytes()));
         packer.numbers(self.words.of_images());
+        packer.number(u64::from(self.labels_apart));
         packer.finish()
     }
 
@@ -165,8 +131,7 @@ impl Index {
         }
         for shard in shards {
             let path: PathBuf = os_name(unpacker.bytes()?).into();
-            let state = (unpacker.number()?, unpacker.number()?);
-            if *shard != (Shard { path, state }) {
+            if (&path, unpacker.number()?, unpacker.number()?) != (&shard.path, shard.state.0, shard.state.1) {
                 return None;
             }
         }
@@ -181,6 +146,7 @@ impl Index {
             words.push(String::from_utf8(unpacker.bytes()?.to_vec()).ok()?);
         }
         let words = LabelWords::from_parts(words, unpacker.numbers()?)?;
+        let labels_apart = u32::try_from(unpacker.number()?).ok()?;
         let count = names.len();
         let fits = [spans.total() as usize, offsets.len(), sizes.len(), words.of_images().len()] == [count; 4];
         (fits && spans.groups() == shards.len()).then(|| Self {
@@ -190,21 +156,17 @@ impl Index {
             offsets,
             sizes,
             words,
+            labels_apart,
+            unread: None,
         })
     }
 }
 
-/// A path up to the first dot of its file name, and what follows that dot.
-fn key_and_suffix(path: &[u8]) -> (&[u8], &[u8]) {
-    let name = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    match path[name..].iter().position(|&byte| byte == b'.') {
-        Some(dot) => (&path[..name + dot], &path[name + dot + 1..]),
-        None => (path, b""),
+impl Shard {
+    fn open(path: &Path, cache: Option<&Path>) -> DataResult<Self> {
+        let state = file_state(path).map_err(DataError::io(path))?;
+        Ok(Self { path: path.to_path_buf(), plain: unpacked::plain(path, cache)?, state })
     }
-}
-
-fn no_tar(error: std::io::Error) -> String {
-    format!("no tar archive, or a damaged one: {error}; expected plain tar, not compressed")
 }
 
 #[cfg(test)]
