@@ -6,6 +6,12 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Most transformer blocks.
+const MAX_DEPTH: usize = 256;
+
+/// Largest width of the embedding and of the feed-forward part: four times the widest trunk's.
+const MAX_WIDTH: usize = 1 << 17;
+
 /// How many learned position vectors there are, and how a cell gets its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,7 +95,7 @@ impl AttnPoolConfig {
     /// The hidden width of the feed-forward part at embedding width D, with 0 resolved.
     pub fn ffn(&self, embed_dim: usize) -> usize {
         match self.ffn_dim {
-            0 => (640 * embed_dim / 1024).max(1),
+            0 => (embed_dim / 1024 * 640 + embed_dim % 1024 * 640 / 1024).max(1), // 640 D / 1024 of any D
             ffn_dim => ffn_dim,
         }
     }
@@ -100,6 +106,16 @@ impl AttnPoolConfig {
     /// [`Error::Config`] with the first field that cannot.
     pub fn validate(&self, embed_dim: usize) -> Result<()> {
         let heads = self.heads(embed_dim);
+        let most = |field, value: usize, most| match value <= most {
+            true => Ok(()),
+            false => Err(Error::Config { field, reason: format!("is {value}, expected at most {most}") }),
+        };
+        most("depth", self.depth, MAX_DEPTH)?;
+        most("ffn_dim", self.ffn_dim, MAX_WIDTH)?;
+        if embed_dim > MAX_WIDTH {
+            let reason = format!("the embedding width is {embed_dim}, expected at most {MAX_WIDTH}");
+            return Err(Error::Config { field: "num_heads", reason });
+        }
         let fail = |field, reason| Err(Error::Config { field, reason });
         if self.depth == 0 {
             return fail("depth", "is 0, expected at least one block".into());

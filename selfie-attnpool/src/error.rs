@@ -27,7 +27,7 @@ pub enum Error {
         got: DType,
     },
     /// An index points outside the grid of cells.
-    #[error("{what}: cell {index} is outside the grid, which has cells 0 to {}", cells - 1)]
+    #[error("{what}: cell {index} is outside the grid, which has cells 0 to {}", cells.saturating_sub(1))]
     Index {
         /// The tensor, by the name of the argument.
         what: &'static str,

@@ -11,6 +11,9 @@ use crate::{AttnPoolConfig, Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Init, VarBuilder};
 
+/// Most cells of a grid: attention between more tokens fits into no memory.
+const MAX_CELLS: usize = 1 << 16;
+
 /// What the pooling returns.
 #[derive(Clone, Debug)]
 pub struct Pooled {
@@ -61,17 +64,18 @@ impl AttentionPool {
     pub fn new(config: &AttnPoolConfig, embed_dim: usize, grid: (usize, usize), vb: VarBuilder) -> Result<Self> {
         config.validate(embed_dim)?;
         let (rows, cols) = grid;
-        if rows * cols == 0 {
-            let reason = format!("the grid has {rows} rows and {cols} columns, expected at least one cell");
+        let cells = rows.checked_mul(cols).filter(|cells| (1..=MAX_CELLS).contains(cells));
+        let Some(cells) = cells else {
+            let reason = format!("the grid has {rows} rows and {cols} columns, expected 1 to {MAX_CELLS} cells");
             return Err(Error::Config { field: "positions", reason });
-        }
+        };
         let normal = Init::Randn { mean: 0.0, stdev: config.init_deviation };
         let u0 = vb.get_with_hints((1, 1, embed_dim), "u0", normal)?;
         let positions = PositionTable::new(config.positions, normal, grid, embed_dim, &vb)?;
         let block = |layer: usize| Block::new(config, embed_dim, layer, &vb.pp("layers").pp(layer));
         let blocks = (0..config.depth - 1).map(block).collect::<Result<_>>()?;
         let last = block(config.depth - 1)?;
-        let (cells, context_positions) = (rows * cols, config.context_positions);
+        let context_positions = config.context_positions;
         Ok(Self { embed_dim, cells, context_positions, u0, positions, blocks, last, bf16: false })
     }
 

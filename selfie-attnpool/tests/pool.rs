@@ -229,6 +229,53 @@ fn what_cannot_be_built_is_refused() {
     assert_eq!(heads.to_string(), "attnpool.num_heads: is 5, expected a divisor of the embedding width 32");
     let empty = build(&AttnPoolConfig::cifar10(), (0, 4));
     assert!(matches!(empty, Error::Config { field: "positions", .. }), "{empty}");
+    for grid in [(usize::MAX, 2), (usize::MAX, usize::MAX), (1 << 20, 1 << 20)] {
+        let huge = build(&AttnPoolConfig::cifar10(), grid);
+        assert!(matches!(huge, Error::Config { field: "positions", .. }), "{huge}");
+    }
+    for (config, field) in [
+        (AttnPoolConfig { depth: usize::MAX, ..AttnPoolConfig::cifar10() }, "depth"),
+        (AttnPoolConfig { ffn_dim: usize::MAX, ..AttnPoolConfig::cifar10() }, "ffn_dim"),
+        (AttnPoolConfig { num_heads: usize::MAX, ..AttnPoolConfig::cifar10() }, "num_heads"),
+    ] {
+        let error = build(&config, (4, 4));
+        assert!(error.to_string().starts_with(&format!("attnpool.{field}: ")), "{error}");
+    }
+    for width in [usize::MAX, usize::MAX / 640, 1 << 40] {
+        assert!(AttnPoolConfig::cifar10().validate(width).is_err() && AttnPoolConfig::cifar10().ffn(width) > 0);
+    }
+}
+
+#[test]
+fn every_small_input_gives_finite_numbers_or_a_named_error() -> Result<()> {
+    let (pool, _vars) = pool(&AttnPoolConfig { depth: 1, ..AttnPoolConfig::cifar10() })?;
+    let cells = |dims: &[usize]| Tensor::full(3u32, dims, &Device::Cpu).unwrap();
+    let shapes: Vec<Vec<usize>> =
+        (0..4).flat_map(|b| (0..3).map(move |n| vec![b, n])).chain([vec![], vec![2], vec![1, 1, 1]]).collect();
+    let mut right = 0;
+    for context in &shapes {
+        let embeddings = Tensor::full(0.3f32, [&context[..], &[D]].concat(), &Device::Cpu)?;
+        for index in &shapes {
+            for targets in &shapes {
+                let fits = context.len() == 2 && index == context && targets.len() == 2 && targets[0] == context[0];
+                let fits = fits && context[0] * context[1] * targets[1] > 0;
+                for mode in [Mode::Eval, Mode::Train { seed: 1, first_image: 7 }] {
+                    match pool.forward(&embeddings, &cells(index), &cells(targets), mode) {
+                        Ok(pooled) => {
+                            assert!(fits, "{context:?}, {index:?}, {targets:?}");
+                            assert_eq!(pooled.queries.dims(), [context[0], targets[1], D]);
+                            assert!(values(&pooled.queries)?.iter().all(|x| x.is_finite()));
+                            right += 1;
+                        }
+                        Err(Error::Shape { .. }) => assert!(!fits, "{context:?}, {index:?}, {targets:?}"),
+                        Err(error) => panic!("{context:?}, {index:?}, {targets:?}: {error}"),
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(right, 2 * 3 * 2 * 2); // modes, images, K, M
+    Ok(())
 }
 
 #[test]

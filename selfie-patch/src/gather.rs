@@ -39,6 +39,9 @@ pub fn gather(embeddings: &Tensor, index: &Tensor) -> Result<Tensor> {
             return Err(Error::shape("embeddings", expected, embeddings));
         }
     };
+    if u32::try_from(b * n).is_err() {
+        return Err(Error::shape("embeddings", "[B, N, D] with fewer than 2^32 patches in all", embeddings));
+    }
     let k = match *index.dims() {
         [index_b, k] if index_b == b && k > 0 && index.dtype() == DType::U32 => k,
         _ => {

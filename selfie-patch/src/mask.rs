@@ -8,6 +8,8 @@
 //! Every mask comes from a stream of its own, derived from the seed and the image's number. Hence a
 //! batch that is cut in pieces, or made by any number of threads, gets the same masks.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -19,6 +21,9 @@ use crate::{Error, MaskScope, Result};
 /// The purposes of the random streams, so that none repeats another's numbers.
 const PER_IMAGE: u64 = u64::from_le_bytes(*b"mask/img");
 const PER_BATCH: u64 = u64::from_le_bytes(*b"mask/bat");
+
+/// Most patches of an image: 4,096 a side. Every image of a batch takes memory for all of them.
+const MAX_PATCHES: usize = 1 << 24;
 
 /// The cells of B images, told apart. Both tensors hold cell numbers, in the order in which they
 /// were drawn.
@@ -49,8 +54,8 @@ impl Mask {
     /// (B, N) of `u8`, on the device of `targets`
     ///
     /// # Errors
-    /// [`Error::Cell`] where a target is not below `num_patches`; [`Error::Shape`] where `targets`
-    /// is not (B, M) of `u32`.
+    /// [`Error::Cell`] if a target is not below `num_patches`; [`Error::Shape`] if `targets` is not
+    /// (B, M) of `u32`; [`Error::Config`] if there are more patches than an image can have.
     pub fn as_grid(&self, num_patches: usize) -> Result<Tensor> {
         let b = match *self.targets.dims() {
             [b, m] if b * m > 0 && self.targets.dtype() == DType::U32 => b,
@@ -59,6 +64,10 @@ impl Mask {
                 return Err(Error::shape("targets", expected, &self.targets));
             }
         };
+        if num_patches > MAX_PATCHES {
+            let reason = format!("{num_patches} patches, expected at most {MAX_PATCHES}");
+            return Err(Error::config("num_patches", reason));
+        }
         check_cells("targets", &self.targets, num_patches)?;
         let mut grid = vec![0u8; b * num_patches];
         let targets = self.targets.to_vec2::<u32>()?;
@@ -95,14 +104,14 @@ impl MaskSampler {
     /// A sampler of masks of `num_targets` (M) out of `num_patches` (N) cells.
     ///
     /// # Errors
-    /// [`Error::Config`] unless M is at least 1 and below N, and N fits into `u32`.
+    /// [`Error::Config`] unless M is at least 1 and below N, and N is at most 2^24.
     pub fn new(num_patches: usize, num_targets: usize, scope: MaskScope) -> Result<Self> {
         check_num_targets(num_targets, num_patches)?;
-        let n = u32::try_from(num_patches).map_err(|_| {
-            let reason = format!("{num_patches} patches, expected at most {}", u32::MAX);
-            Error::config("num_patches", reason)
-        })?;
-        Ok(MaskSampler { cells: (0..n).collect(), num_targets, scope })
+        if num_patches > MAX_PATCHES {
+            let reason = format!("{num_patches} patches, expected at most {MAX_PATCHES}");
+            return Err(Error::config("num_patches", reason));
+        }
+        Ok(MaskSampler { cells: (0..num_patches as u32).collect(), num_targets, scope })
     }
 
     /// The masks of the images with these numbers, in their order. What the numbers count (the
@@ -110,21 +119,22 @@ impl MaskSampler {
     /// is a function of `(seed, i)` alone, and with [`MaskScope::PerBatch`] of `seed` alone.
     ///
     /// # Shapes
-    /// targets (B, M) and context (B, K) of `u32`, where B is the number of `images` and K = N - M
+    /// targets (B, M) and context (B, K) of `u32`, where B is the length of `images` and K = N - M
     ///
     /// # Errors
-    /// [`Error::Shape`] if `images` is empty.
-    pub fn sample(&self, images: impl IntoIterator<Item = u64>, seed: u64, device: &Device) -> Result<Mask> {
+    /// [`Error::Shape`] where `images` is empty.
+    pub fn sample(&self, images: Range<u64>, seed: u64, device: &Device) -> Result<Mask> {
+        if images.is_empty() {
+            let expected = "a range of at least 1 image".to_string();
+            let got = format!("{images:?}");
+            return Err(Error::Shape { what: "images", expected, got });
+        }
         let (n, m) = (self.cells.len(), self.num_targets);
         let (mut targets, mut context) = (Vec::new(), Vec::new());
         for image in images {
             let shuffled = self.shuffled(image, seed);
             targets.extend_from_slice(&shuffled[..m]);
             context.extend_from_slice(&shuffled[m..]);
-        }
-        if targets.is_empty() {
-            let (expected, got) = ("the number of at least 1 image".to_string(), "none".to_string());
-            return Err(Error::Shape { what: "images", expected, got });
         }
         let b = targets.len() / m;
         Ok(Mask {

@@ -1,7 +1,7 @@
 //! Bad input is refused by an error that names the thing, the value and what was expected.
 
 use candle_core::{DType, Device, Tensor};
-use selfie_patch::{Mask, MaskSampler, MaskScope, PatchConfig, PatchGrid, Result, gather};
+use selfie_patch::{Error, Mask, MaskSampler, MaskScope, PatchConfig, PatchGrid, Result, gather};
 
 fn message<T>(result: Result<T>) -> String {
     result.err().expect("an error").to_string()
@@ -54,14 +54,14 @@ fn samplers_check_their_numbers() {
     let refused = |n, m| message(MaskSampler::new(n, m, MaskScope::PerImage));
     assert_eq!(refused(16, 0), "num_targets: 0 of 16 patches leaves no target, expected 1 to 15");
     assert_eq!(refused(16, 16), "num_targets: 16 of 16 patches leaves no context, expected 1 to 15");
-    assert_eq!(refused(1 << 32, 4), "num_patches: 4294967296 patches, expected at most 4294967295");
+    assert_eq!(refused(1 << 32, 4), "num_patches: 4294967296 patches, expected at most 16777216");
 }
 
 #[test]
-fn no_images_are_refused() -> Result<()> {
+fn an_empty_range_of_images_is_refused() -> Result<()> {
     let sampler = MaskSampler::new(16, 4, MaskScope::PerImage)?;
     let refused = message(sampler.sample(5..5, 0, &Device::Cpu));
-    assert_eq!(refused, "images: expected the number of at least 1 image, got none");
+    assert_eq!(refused, "images: expected a range of at least 1 image, got 5..5");
     Ok(())
 }
 
@@ -117,5 +117,66 @@ fn a_mask_of_another_grid_is_refused() -> Result<()> {
     assert!(message(mask.as_grid(8)).starts_with("targets: image 0 of the batch points at cell "));
     let mask = Mask { targets: zeros(&[2, 0], DType::U32)?, ..mask };
     assert_eq!(message(mask.as_grid(0)), "targets: expected [B, M] of u32, none of them 0, got [2, 0] of u32");
+    Ok(())
+}
+
+#[test]
+fn every_small_shape_is_split_and_joined_by_its_definition_or_refused() -> Result<()> {
+    let (mut right, mut refused) = (0, 0);
+    for [height, width, patch] in (0..5).flat_map(|h| (0..5).flat_map(move |w| (0..4).map(move |p| [h, w, p]))) {
+        let fits = height * width * patch > 0 && height % patch == 0 && width % patch == 0;
+        let grid = match PatchGrid::new(height, width, patch) {
+            Ok(grid) => grid,
+            Err(Error::Config { .. }) if !fits => {
+                refused += 1;
+                continue;
+            }
+            other => panic!("{height}x{width} in {patch}: {other:?}"),
+        };
+        let count = 2 * 3 * height * width;
+        let images = Tensor::arange(0, count as u32, &Device::Cpu)?.reshape((2, 3, height, width))?;
+        let patches = grid.split(&images)?;
+        let cells = patches.flatten_all()?.to_vec1::<u32>()?;
+        let columns = width / patch;
+        for (i, got) in cells.into_iter().enumerate() {
+            let (x, y, c) = (i % patch, i / patch % patch, i / (patch * patch) % 3);
+            let (n, b) = (i / (3 * patch * patch) % (count / 6 / (patch * patch)), i / (count / 2));
+            let (row, column) = (n / columns * patch + y, n % columns * patch + x);
+            assert_eq!(got as usize, ((b * 3 + c) * height + row) * width + column);
+        }
+        assert_eq!(grid.join(&patches)?.flatten_all()?.to_vec1::<u32>()?, (0..count as u32).collect::<Vec<_>>());
+        for wrong in [vec![2, 3, height, width + 1], vec![3, height, width], vec![height], vec![]] {
+            let wrong = zeros(&wrong, DType::F32)?;
+            let errors = [grid.split(&wrong), grid.join(&wrong)].map(|result| result.unwrap_err());
+            assert!(errors.iter().all(|error| matches!(error, Error::Shape { .. })), "{errors:?}");
+        }
+        right += 1;
+    }
+    assert!(right > 20 && refused > 50, "{right} right, {refused} refused");
+    Ok(())
+}
+
+#[test]
+fn every_small_index_gathers_its_rows_or_is_refused() -> Result<()> {
+    for [b, n, k, cell] in
+        (0..3).flat_map(|b| (0..3).flat_map(move |n| (0..3).flat_map(move |k| (0..3).map(move |c| [b, n, k, c]))))
+    {
+        let embeddings = zeros(&[b, n, 2], DType::F32)?;
+        let index = Tensor::full(cell as u32, (b, k), &Device::Cpu)?;
+        match gather(&embeddings, &index) {
+            Ok(rows) => assert!(rows.dims() == [b, k, 2] && b * n * k > 0 && cell < n),
+            Err(Error::Cell { .. }) => assert!(b * n * k > 0 && cell >= n),
+            Err(Error::Shape { .. }) => assert!(b * n * k == 0),
+            Err(error) => panic!("{b}, {n}, {k}, {cell}: {error}"),
+        }
+        let mask = Mask { targets: index.clone(), context: index };
+        for patches in [n, usize::MAX] {
+            match mask.as_grid(patches) {
+                Ok(grid) => assert!(grid.dims() == [b, n] && patches == n && cell < n),
+                Err(Error::Shape { .. } | Error::Cell { .. } | Error::Config { .. }) => {}
+                Err(error) => panic!("{b}, {k}, {cell} in {patches}: {error}"),
+            }
+        }
+    }
     Ok(())
 }
