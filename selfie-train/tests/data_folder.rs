@@ -126,7 +126,7 @@ fn what_cannot_be_opened_is_named_with_what_was_expected() {
     let text = message(&at("1.png"));
     assert!(text.contains("is a file"), "{text}");
     let text = message(&at("empty"));
-    assert!(text.contains(&at("empty")) && text.contains(".jpg .jpeg .png"), "{text}");
+    assert!(text.contains(&at("empty")) && text.contains(".jpg .jpeg .jpe .jfif .png"), "{text}");
     let text = message("zip:photos.zip");
     assert!(text.contains("\"zip\"") && text.contains("cifar10:DIR"), "{text}");
 }

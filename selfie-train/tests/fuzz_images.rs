@@ -13,11 +13,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use selfie_train::{Image8, peak_rss_mb};
 
-/// The files that are damaged: those that `xtask/golden/images.py` made.
+/// The files that are damaged: those that `xtask/golden/images.py` and `tiff.py` made.
 fn files() -> Vec<Vec<u8>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/images.safetensors");
-    let mut named: Vec<_> = load(path, &Device::Cpu).unwrap().into_iter().collect();
-    named.retain(|(name, _)| name.starts_with("file."));
+    let mut named = Vec::new();
+    for made in ["images", "tiff"] {
+        let path = format!("{}/tests/golden/{made}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        named.extend(load(path, &Device::Cpu).unwrap().into_iter().filter(|(name, _)| name.starts_with("file.")));
+    }
     named.sort_by(|a, b| a.0.cmp(&b.0));
     named.into_iter().map(|(_, bytes)| bytes.to_vec1().unwrap()).collect()
 }

@@ -21,6 +21,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("encoder.py", "selfie-encoder/tests/golden"),
     ("model.py", "selfie-train/tests/golden"),
     ("images.py", "selfie-train/tests/golden"),
+    ("tiff.py", "selfie-train/tests/golden"),
     ("torch_save.py", "selfie-train/tests/golden"),
     ("foreign_resnet.py", "selfie-eval/tests/golden"),
     ("data_formats.py", "selfie-train/tests/formats"),

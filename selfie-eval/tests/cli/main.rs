@@ -19,4 +19,3 @@ mod place;
 mod take_home;
 #[cfg(unix)]
 mod trouble;
-mod unreadable;

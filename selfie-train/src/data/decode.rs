@@ -1,11 +1,12 @@
 //! From a file's bytes to an 8-bit image. The content decides the format, not the name.
 //!
 //! JPEG goes to `zune-jpeg`, with `jpeg-decoder` for the kinds that it cannot do (`decode/jpeg.rs`); PNG, WebP, BMP and the first
-//! frame of a GIF go to `image` (`decode/raster.rs`). What a file declares is looked at before anything is allocated for
+//! frame of a GIF go to `image` (`decode/raster.rs`); the first page of a TIFF goes to `tiff` (`decode/tiff.rs`). What a file declares is looked at before anything is allocated for
 //! it. An EXIF orientation is applied; transparency is laid over white; deeper colours are rounded to 8 bits.
 
 mod jpeg;
 mod raster;
+mod tiff;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -19,6 +20,10 @@ use super::image8::Image8;
 /// Pixels that a file may declare: 128 Mi, half as many again as the largest camera's.
 const MAX_PIXELS: u64 = 1 << 27;
 
+/// Pixels that a file of a kind that compresses without bound may declare however short it is: 2048 x 2048, 16 MB while decoded. One
+/// color alone takes a few dozen bytes at any size.
+const SMALL_PIXELS: u64 = 1 << 22;
+
 /// Why a file cannot be decoded.
 type Reason = String;
 
@@ -30,16 +35,17 @@ pub(super) fn decode(bytes: &[u8], path: impl AsRef<Path>, channels: usize) -> D
         Ok(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp | ImageFormat::Gif)) => {
             raster::decode(bytes, format, channels)
         }
+        Ok(ImageFormat::Tiff) => tiff::decode(bytes, channels),
         _ if bytes.is_empty() => Err("the file is empty".to_string()),
-        _ => Err("its content is neither JPEG, PNG, WebP, BMP nor GIF".to_string()),
+        _ => Err("its content is neither JPEG, PNG, WebP, BMP, GIF nor TIFF".to_string()),
     };
     let converted = decoded.and_then(|image| image.with_channels(channels));
     converted.map_err(|reason| DataError::image(path, reason))
 }
 
-/// Refuses a size that nothing should be allocated for: above [`MAX_PIXELS`], or more pixels than the file's bytes can
-/// hold at `most_per_byte` each.
-fn check_size(width: u32, height: u32, bytes: &[u8], most_per_byte: u64) -> Result<(), Reason> {
+/// Refuses a size that nothing should be allocated for: above [`MAX_PIXELS`], or above `most`, the pixels that the file's bytes can
+/// hold.
+fn check_size(width: u32, height: u32, bytes: &[u8], most: u64) -> Result<(), Reason> {
     let (pixels, length) = (u64::from(width) * u64::from(height), bytes.len() as u64);
     if pixels == 0 {
         return Err(format!("it declares {width} x {height} pixels, expected at least one"));
@@ -47,7 +53,7 @@ fn check_size(width: u32, height: u32, bytes: &[u8], most_per_byte: u64) -> Resu
     if pixels > MAX_PIXELS {
         return Err(format!("it declares {width} x {height} pixels, expected at most {MAX_PIXELS}"));
     }
-    if pixels > length.saturating_mul(most_per_byte) {
+    if pixels > most {
         return Err(format!("it declares {width} x {height} pixels, more than its {length} bytes can hold"));
     }
     Ok(())

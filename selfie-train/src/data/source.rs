@@ -12,7 +12,7 @@ use super::error::DataResult;
 use super::image8::Image8;
 
 /// Suffixes of image files, lower case; any case is accepted.
-pub(super) const SUFFIXES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+pub(super) const SUFFIXES: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
 
 /// Stands for no label where labels are kept in a row.
 pub(super) const NO_LABEL: u32 = u32::MAX;

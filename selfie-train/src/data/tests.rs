@@ -12,7 +12,16 @@ pub(super) struct Golden(BTreeMap<String, Tensor>);
 
 impl Golden {
     pub(super) fn read() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/images.safetensors");
+        Self::of("images")
+    }
+
+    /// The TIFF files of `xtask/golden/tiff.py`.
+    pub(super) fn tiff() -> Self {
+        Self::of("tiff")
+    }
+
+    fn of(name: &str) -> Self {
+        let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
         Self(load(path, &Device::Cpu).unwrap().into_iter().collect())
     }
 

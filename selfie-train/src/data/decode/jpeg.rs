@@ -25,10 +25,8 @@ const MOST_PIXELS_PER_BYTE: u64 = 64 * 8 * 16;
 /// Decodes to gray or RGB, gray where the file is gray and `channels` is 1.
 pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Image8, Reason> {
     let header = Header::read(bytes)?;
-    check_size(header.width.into(), header.height.into(), bytes, MOST_PIXELS_PER_BYTE)?;
-    if !has_an_end(&bytes[header.first_scan..]) {
-        return Err("the JPEG is cut off: it has no end marker".to_string());
-    }
+    check_size(header.width.into(), header.height.into(), bytes, bytes.len() as u64 * MOST_PIXELS_PER_BYTE)?;
+    let bytes = &closed(bytes, header.first_scan).ok_or("the JPEG is cut off: it has no end marker")?;
     // libjpeg spreads coarse colours over so few columns by a rule of its own, other decoders by theirs; the results are up to
     // a tenth apart. Two by two pixels have one colour, but not with every decoder.
     let single_colour = header.width <= 2 && header.height <= 2;
@@ -72,8 +70,28 @@ fn orientation(exif: Option<&[u8]>) -> Orientation {
     exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Whether an end marker follows the first scan, in what stands after its header. Inside a scan that marker cannot occur; a
-/// thumbnail's stands before, and anything may follow: cameras append films.
-fn has_an_end(scans: &[u8]) -> bool {
-    scans.windows(2).rev().any(|pair| pair == [0xff, 0xd9])
+/// Bits that no Huffman code begins with: codes of ones alone are reserved (ITU-T T.81, C.2), and 0xff stands as 0xff 0x00 in a scan.
+const NO_CODE: [u8; 32] = {
+    let mut bytes = [0; 32];
+    let mut i = 0;
+    while i < bytes.len() {
+        bytes[i] = 0xff;
+        i += 2;
+    }
+    bytes
+};
+
+/// The JPEG up to its last end marker, with [`NO_CODE`] in front of that marker; `None` if no end marker follows the first scan.
+///
+/// Decoders read zeros when a scan's data end too early, and so fill the rest of the picture without an error. [`NO_CODE`] is an error
+/// to all of them. They never get there if the data are complete: a decoder stops behind the last block, whatever follows.
+fn closed(jpeg: &[u8], first_scan: usize) -> Option<Vec<u8>> {
+    let scans = &jpeg[first_scan..];
+    // Inside a scan that marker cannot occur; a thumbnail's stands before, and anything may follow: cameras append films.
+    let end = first_scan + scans.windows(2).rposition(|pair| pair == [0xff, 0xd9])?;
+    let mut closed = Vec::with_capacity(end + NO_CODE.len() + 2);
+    closed.extend_from_slice(&jpeg[..end]);
+    closed.extend_from_slice(&NO_CODE);
+    closed.extend_from_slice(&[0xff, 0xd9]);
+    Some(closed)
 }

@@ -8,40 +8,60 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
 
-use super::{MAX_PIXELS, Reason, check_size, of_dynamic, said};
+use super::{MAX_PIXELS, Reason, SMALL_PIXELS, check_size, of_dynamic, said};
 use crate::data::image8::Image8;
 
 /// Bytes that a decoder may allocate: [`MAX_PIXELS`] of 8-bit RGBA.
-const MAX_ALLOCATION: u64 = MAX_PIXELS * 4;
+pub(super) const MAX_ALLOCATION: u64 = MAX_PIXELS * 4;
 
 /// Pixels that a byte of deflated data can stand for: deflate's best is 1,032 bytes, a byte holds eight pixels of one bit.
 const PNG_PIXELS_PER_BYTE: u64 = 1032 * 8;
+
+/// Pixels that a byte of a GIF can stand for: LZW's longest string is 4,094 pixels, a code of 12 bits.
+const GIF_PIXELS_PER_BYTE: u64 = 2730;
+
+/// Pixels that a byte of a BMP can stand for: a run of 255 takes two bytes.
+const BMP_PIXELS_PER_BYTE: u64 = 128;
+
+/// Pixels that a byte of a WebP may stand for. Lossless WebP has no bound, for a block of one color takes no bits; a picture that was
+/// taken or drawn never comes near this one.
+const WEBP_PIXELS_PER_BYTE: u64 = PNG_PIXELS_PER_BYTE;
 
 /// Decodes to `channels` channels; transparency is laid over white unless it is one of them.
 pub(super) fn decode(bytes: &[u8], format: ImageFormat, channels: usize) -> Result<Image8, Reason> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOCATION);
     let from = Cursor::new(bytes);
+    let most = |per_byte: u64| bytes.len() as u64 * per_byte;
     match format {
         ImageFormat::Png => {
             let decoder = PngDecoder::with_limits(from, limits.clone()).map_err(said)?;
-            finish(decoder, bytes, PNG_PIXELS_PER_BYTE, limits, channels)
+            finish(decoder, bytes, most(PNG_PIXELS_PER_BYTE), limits, channels)
         }
-        ImageFormat::WebP => finish(WebPDecoder::new(from).map_err(said)?, bytes, u64::MAX, limits, channels),
-        ImageFormat::Bmp => finish(BmpDecoder::new(from).map_err(said)?, bytes, u64::MAX, limits, channels),
-        _ => finish(GifDecoder::new(from).map_err(said)?, bytes, u64::MAX, limits, channels),
+        ImageFormat::WebP => {
+            let most = most(WEBP_PIXELS_PER_BYTE).max(SMALL_PIXELS);
+            finish(WebPDecoder::new(from).map_err(said)?, bytes, most, limits, channels)
+        }
+        ImageFormat::Bmp => {
+            let most = most(BMP_PIXELS_PER_BYTE).max(SMALL_PIXELS);
+            finish(BmpDecoder::new(from).map_err(said)?, bytes, most, limits, channels)
+        }
+        _ => {
+            let most = most(GIF_PIXELS_PER_BYTE).max(SMALL_PIXELS);
+            finish(GifDecoder::new(from).map_err(said)?, bytes, most, limits, channels)
+        }
     }
 }
 
 fn finish(
     mut decoder: impl ImageDecoder,
     bytes: &[u8],
-    most_per_byte: u64,
+    most: u64,
     limits: Limits,
     channels: usize,
 ) -> Result<Image8, Reason> {
     let (width, height) = decoder.dimensions();
-    check_size(width, height, bytes, most_per_byte)?;
+    check_size(width, height, bytes, most)?;
     decoder.set_limits(limits).map_err(said)?;
     let orientation = decoder.orientation().map_err(said)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(said)?;
@@ -68,7 +88,7 @@ fn is_bmp_of_16_bits(bytes: &[u8]) -> bool {
 }
 
 /// Lays an image whose last channel is its opacity over white.
-fn over_white(image: &Image8) -> Result<Image8, Reason> {
+pub(super) fn over_white(image: &Image8) -> Result<Image8, Reason> {
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let mut pixels = Vec::with_capacity(width * height * (channels - 1));
     for pixel in image.pixels().chunks_exact(channels) {

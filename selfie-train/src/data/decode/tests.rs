@@ -50,7 +50,7 @@ fn the_content_decides_and_a_bad_file_is_named_with_the_reason() {
     let png = golden.bytes("file.png-rgb-16");
     assert_eq!(decode(&png, "named.jpg", 3).unwrap(), decode(&png, "named.png", 3).unwrap());
     let text = refused(b"hello");
-    assert!(text.contains("a/b.jpg") && text.contains("neither JPEG, PNG, WebP, BMP nor GIF"), "{text}");
+    assert!(text.contains("a/b.jpg") && text.contains("neither JPEG, PNG, WebP, BMP, GIF nor TIFF"), "{text}");
     assert!(refused(b"").contains("empty"));
 }
 
@@ -104,4 +104,71 @@ fn colour_of_a_jpeg_of_four_columns_is_not_guessed() {
     let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap() + 5;
     bytes[frame..frame + 4].copy_from_slice(&[0, 4, 0, 4]);
     assert!(refused(&bytes).contains("4 columns"));
+}
+
+/// Pillow 13.0.0 wrote the files and the pixels.
+#[test]
+fn every_kind_of_tiff_has_pillows_pixels() {
+    let golden = Golden::tiff();
+    for name in golden.names("file") {
+        let expected = golden.image(&format!("pixels.{name}"));
+        let decoded =
+            decode(&golden.bytes(&format!("file.{name}")), &name, 3).unwrap_or_else(|error| panic!("{error}"));
+        let difference = mean_difference(&decoded, &expected);
+        // JPEG inside is lossy, and 16 bits and opacity are rounded.
+        let most = if ["jpeg", "I-16", "LA", "RGBA", "PA"].iter().any(|kind| name.contains(kind)) { 1.0 } else { 0.0 };
+        assert!(difference <= most, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn a_tiff_is_read_by_its_content_with_its_own_channels_and_never_half() {
+    let golden = Golden::tiff();
+    let file = |name: &str| golden.bytes(&format!("file.{name}"));
+    for (name, channels) in [("L-raw", 1), ("P-raw", 1), ("RGBA-raw", 4), ("PA-raw", 4), ("LA-raw", 2)] {
+        assert_eq!(decode(&file(name), "a.png", channels).unwrap().channels(), channels, "{name}");
+    }
+    for name in golden.names("file") {
+        let bytes = file(&name);
+        let whole = decode(&bytes, &name, 3).unwrap();
+        for length in 0..bytes.len() {
+            // What stands behind the first page is not needed.
+            assert!(
+                decode(&bytes[..length], &name, 3).is_err_and(|_| true)
+                    || decode(&bytes[..length], &name, 3).unwrap() == whole
+            );
+        }
+    }
+    for (name, reason) in
+        [("I", "expected 8 or 16 bits"), ("F", "expected 8 or 16 bits"), ("LAB", "CIELab"), ("lzma", "ompression")]
+    {
+        let text = refused(&golden.bytes(&format!("refused.{name}")));
+        assert!(text.contains(reason), "{name}: {text}");
+    }
+}
+
+/// Where the scans of a JPEG begin.
+fn scans(jpeg: &[u8]) -> Vec<usize> {
+    let starts = jpeg.windows(2).enumerate().filter(|(_, pair)| *pair == [0xff, 0xda]);
+    starts.map(|(at, _)| at + 2 + usize::from(jpeg[at + 3])).collect()
+}
+
+#[test]
+fn a_jpeg_that_is_cut_off_and_closed_again_is_refused() {
+    let golden = Golden::read();
+    for name in golden.names("file").into_iter().filter(|name| name.starts_with("jpeg")) {
+        let bytes = golden.bytes(&format!("file.{name}"));
+        let whole = decode(&bytes, &name, 3).unwrap();
+        let (scans, data_end) = (scans(&bytes), bytes.len() - 2);
+        for end in scans[0]..data_end {
+            let closed = [&bytes[..end], &[0xff, 0xd9]].concat();
+            let readable = decode(&closed, &name, 3).is_ok_and(|image| image != whole);
+            // Pillow too shows a progressive JPEG that lacks whole scans, as a coarser picture. Scans that refine the first coefficient
+            // hold one bit a block and no codes, so that nothing can be missed there.
+            assert!(
+                !readable || name.contains("progressive") && end < scans[scans.len() - 1],
+                "{name}: {end} of {data_end}"
+            );
+        }
+    }
 }
