@@ -1,5 +1,6 @@
 //! Accuracy of a classifier: top-1 over all images, and class by class.
 
+use selfie_train::ImageFeatures;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -7,9 +8,10 @@ use crate::error::{Error, Result};
 /// Top-1 accuracy over a labelled split.
 ///
 /// ```
-/// use selfie_eval::Accuracy;
+/// use selfie_eval::{Accuracy, Answer};
 /// let classes = ["cat".to_owned(), "dog".to_owned()];
-/// let found = Accuracy::new(&[0, 1, 1, 1], &[0, 0, 1, 1], &classes)?;
+/// let answers = [(0, 0), (1, 0), (1, 1), (1, 1)].map(|(predicted, label)| Answer { predicted, label });
+/// let found = Accuracy::new(&answers, &classes)?;
 /// assert_eq!((found.top1, found.per_class[0].top1, found.per_class[1].top1), (0.75, 0.5, 1.0));
 /// # Ok::<(), selfie_eval::Error>(())
 /// ```
@@ -40,21 +42,41 @@ pub struct ClassAccuracy {
     pub correct: usize,
 }
 
-impl Accuracy {
-    /// Compares `predicted` with `labels`, numbers of `classes` both.
+/// The class that was predicted for an image, and the image's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The predicted class.
+    pub predicted: u32,
+    /// The image's class.
+    pub label: u32,
+}
+
+impl Answer {
+    /// Pairs the classes that were predicted from `rows`, one a row, with those of the rows' images.
     ///
     /// # Errors
-    /// [`Error::Shape`] where lengths differ, there is no image, or a label is no class.
-    pub fn new(predicted: &[u32], labels: &[u32], classes: &[String]) -> Result<Self> {
-        if predicted.len() != labels.len() || labels.is_empty() {
-            return Err(Error::Shape {
-                what: "predicted classes",
-                expected: format!("{} of them, at least 1", labels.len()),
-                got: predicted.len().to_string(),
-            });
+    /// Returns [`Error::Shape`] if there is not one prediction a row, or an error if an image has no label.
+    pub fn of(rows: &ImageFeatures, predicted: &[u32]) -> Result<Vec<Self>> {
+        if predicted.len() != rows.len() {
+            let (expected, got) = (format!("{}, one for each row", rows.len()), predicted.len().to_string());
+            return Err(Error::Shape { what: "predicted classes", expected, got });
+        }
+        Ok(rows.labels()?.into_iter().zip(predicted).map(|(label, &predicted)| Self { predicted, label }).collect())
+    }
+}
+
+impl Accuracy {
+    /// Counts the right ones of `answers`, whose classes are numbers of `classes`.
+    ///
+    /// # Errors
+    /// Returns [`Error::Shape`] if there is no answer, or a label is not below the number of classes.
+    pub fn new(answers: &[Answer], classes: &[String]) -> Result<Self> {
+        if answers.is_empty() {
+            let (expected, got) = ("at least 1".to_owned(), "0".to_owned());
+            return Err(Error::Shape { what: "predicted classes", expected, got });
         }
         let mut counts = vec![(0, 0); classes.len()]; // images and right answers of each class
-        for (predicted, label) in predicted.iter().zip(labels) {
+        for Answer { predicted, label } in answers {
             let count = counts.get_mut(*label as usize).ok_or_else(|| Error::Shape {
                 what: "label",
                 expected: format!("below {} classes", classes.len()),
@@ -63,7 +85,7 @@ impl Accuracy {
             count.0 += 1;
             count.1 += usize::from(predicted == label);
         }
-        let images = labels.len();
+        let images = answers.len();
         let correct = counts.iter().map(|count| count.1).sum();
         let top1 = share(correct, images);
         let with_images = classes.iter().zip(counts).filter(|(_, count)| count.0 > 0);
@@ -91,6 +113,10 @@ fn share(correct: usize, images: usize) -> f64 {
 mod tests {
     use super::*;
 
+    fn answers<const N: usize>(predicted: [u32; N], labels: [u32; N]) -> Vec<Answer> {
+        predicted.into_iter().zip(labels).map(|(predicted, label)| Answer { predicted, label }).collect()
+    }
+
     fn classes(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
     }
@@ -98,23 +124,22 @@ mod tests {
     #[test]
     fn top1_counts_images_and_not_classes() {
         // Class a: 1 of 4, class c: 1 of 1; the mean over classes would be 0.625, over images it is 2 of 5.
-        let found = Accuracy::new(&[0, 1, 1, 2, 2], &[0, 0, 0, 0, 2], &classes(&["a", "b", "c"])).unwrap();
+        let found = Accuracy::new(&answers([0, 1, 1, 2, 2], [0, 0, 0, 0, 2]), &classes(&["a", "b", "c"])).unwrap();
         assert_eq!((found.top1, found.correct, found.images), (0.4, 2, 5));
         assert!((found.standard_error - (0.24f64 / 5.0).sqrt()).abs() < 1e-15);
     }
 
     #[test]
     fn classes_without_images_are_left_out() {
-        let found = Accuracy::new(&[0, 2], &[0, 2], &classes(&["a", "b", "c"])).unwrap();
+        let found = Accuracy::new(&answers([0, 2], [0, 2]), &classes(&["a", "b", "c"])).unwrap();
         let names: Vec<_> = found.per_class.iter().map(|class| class.class.as_str()).collect();
         assert_eq!(names, ["a", "c"]);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(Accuracy::new(&[0], &[0, 1], &classes(&["a", "b"])).is_err());
-        assert!(Accuracy::new(&[], &[], &classes(&["a"])).is_err());
-        let error = Accuracy::new(&[0], &[7], &classes(&["a"])).unwrap_err().to_string();
+        assert!(Accuracy::new(&[], &classes(&["a"])).is_err());
+        let error = Accuracy::new(&answers([0], [7]), &classes(&["a"])).unwrap_err().to_string();
         assert!(error.contains("label") && error.contains('7'), "{error}");
     }
 }

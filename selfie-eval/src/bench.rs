@@ -264,7 +264,7 @@ impl StepBench {
             images: Tensor::from_vec(values, (b, channels, side, side), device)?, // (B, C, H, W)
             labels: Some(Tensor::from_vec(labels, b, device)?),                   // (B)
             indices: (0..b).collect(),
-            positions: step * b as u64..(step + 1) * b as u64,
+            keys: (step * b as u64..(step + 1) * b as u64).collect(),
         })
     }
 }

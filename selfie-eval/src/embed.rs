@@ -135,8 +135,8 @@ impl Embed {
                 let rows = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?; // (B, all kinds)
                 let values = rows.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 let numbers: Vec<_> = batch.indices.iter().map(|i| first + i).collect();
-                // The batch's end, though images at its end may have been left out.
-                let next = first + (batch.positions.end as usize).min(images.len());
+                // The end of the batch, with the images of it that were left out: the next batch begins there in any case.
+                let next = first + loader.position() as usize;
                 partial.add(&numbers, &values, next)?;
                 progress(next);
                 if stop.load(Ordering::SeqCst) {

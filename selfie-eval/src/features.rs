@@ -10,7 +10,9 @@ use std::str::FromStr;
 use candle_core::{Device, Tensor};
 use selfie_encoder::{Mode, Trunk};
 use selfie_patch::PatchGrid;
-use selfie_train::{Dataset, Loader, Normalise, RunConfig, Transform, channel_stats, normalise_of};
+use selfie_train::{
+    Dataset, FeatureRows, ImageFeatures, Loader, Normalise, RunConfig, Transform, channel_stats, normalise_of,
+};
 
 use crate::error::{Error, Result};
 
@@ -98,21 +100,20 @@ impl View {
     }
 }
 
-/// Features of labelled images.
+/// Features of one kind.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// Which features.
     pub kind: FeatureKind,
-    /// One row an image, on the CPU: (n, D).
-    pub values: Tensor,
-    /// The classes of the images.
-    pub labels: Vec<u32>,
+    /// One row for each image that could be read, with the image that it is of.
+    pub rows: ImageFeatures,
 }
 
-/// The features of all `images`, each kind that is asked for; `progress` is told the number of images done.
+/// Returns the features of those of `images` that can be read, each kind that is asked for; `progress` receives the number of images
+/// done.
 ///
 /// # Errors
-/// Where an image cannot be read, has no label, or does not fit the grid.
+/// Returns an error if no image can be read, or one that must not be left out, or if images do not fit the grid.
 pub fn extract(
     trunk: &Trunk,
     grid: &PatchGrid,
@@ -122,25 +123,16 @@ pub fn extract(
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Features>> {
-    let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); kinds.len()];
-    let mut labels = Vec::with_capacity(images.len());
+    let mut all: Vec<_> = kinds.iter().map(|_| FeatureRows::new(images)).collect();
     let mut loader = view.batches(images, device)?;
     while let Some(batch) = loader.next()? {
-        for (kind, parts) in kinds.iter().zip(&mut parts) {
-            parts.push(features_of(trunk, grid, *kind, &batch.images)?.to_device(&Device::Cpu)?);
+        for (kind, rows) in kinds.iter().zip(&mut all) {
+            rows.add(&batch, &features_of(trunk, grid, *kind, &batch.images)?)?; // (B, D)
         }
-        let of_batch = batch.labels.as_ref().ok_or_else(|| {
-            let given = images.given().to_owned();
-            selfie_train::DataError::NoLabels { given }
-        })?;
-        labels.extend(of_batch.to_vec1::<u32>()?);
-        progress(labels.len());
+        progress(loader.position() as usize);
     }
-    let join = |(kind, parts): (&FeatureKind, Vec<Tensor>)| {
-        let values = Tensor::cat(&parts, 0)?; // (n, D)
-        Ok(Features { kind: *kind, values, labels: labels.clone() })
-    };
-    kinds.iter().zip(parts).map(join).collect()
+    let finish = |(kind, rows): (&FeatureKind, FeatureRows)| Ok(Features { kind: *kind, rows: rows.finish()? });
+    kinds.iter().zip(all).map(finish).collect()
 }
 
 /// The features of one batch: (B, C, H, W) -> (B, D). Detached: else every batch would keep all its activations.

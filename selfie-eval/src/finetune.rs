@@ -23,7 +23,7 @@ pub use report::FinetuneReport;
 pub(crate) use tune::HOLDOUT;
 pub use tune::Trial;
 
-use crate::accuracy::Accuracy;
+use crate::accuracy::{Accuracy, Answer};
 use crate::error::{Error, Result};
 use crate::features::View;
 use crate::labelled::Labelled;
@@ -197,15 +197,19 @@ impl Finetune {
     /// # Errors
     /// Where an image cannot be read.
     pub fn test(&self) -> Result<Accuracy> {
-        let (mut predicted, mut labels) = (Vec::new(), Vec::new());
+        let mut answers = Vec::with_capacity(self.data.test.len());
         let mut loader = self.view.batches(&self.data.test, &self.device)?;
         while let Some(batch) = loader.next()? {
             let logits = self.task.network().forward(&batch.images, Mode::Eval)?; // (B, classes)
-            predicted.extend(logits.argmax(D::Minus1)?.to_vec1::<u32>()?);
-            // Not those of all images: one that cannot be read is left out.
-            labels.extend(batch.indices.iter().filter_map(|&i| self.data.test.label(i)));
+            for (&i, predicted) in batch.indices.iter().zip(logits.argmax(D::Minus1)?.to_vec1::<u32>()?) {
+                answers.extend(self.data.test.label(i).map(|label| Answer { predicted, label }));
+            }
         }
-        Accuracy::new(&predicted, &labels, self.data.classes())
+        if answers.is_empty() {
+            let (given, tried) = (self.data.test.given().to_owned(), self.data.test.len());
+            return Err(selfie_train::Error::NoImages { given, tried }.into());
+        }
+        Accuracy::new(&answers, self.data.classes())
     }
 
     /// Writes the whole network below `folder`: `resnet.safetensors`, under torchvision's names; with attention pooling in

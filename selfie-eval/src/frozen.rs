@@ -36,7 +36,7 @@ pub struct FrozenContext {
     pub checkpoint: Option<String>,
     /// Share or number of the training labels used.
     pub labels: String,
-    /// Images they belong to.
+    /// Images they belong to that could be read.
     pub train_images: usize,
     /// The seed of the choice of labels, and of a hold-out.
     pub seed: u64,
@@ -91,9 +91,9 @@ impl Frozen {
         Ok(train.into_iter().zip(test).map(|(train, test)| BothSplits { train, test }).collect())
     }
 
-    /// What the figures depend on.
+    /// What the figures of `features` depend on.
     #[must_use]
-    pub fn context(&self) -> FrozenContext {
+    pub fn context(&self, features: &[BothSplits]) -> FrozenContext {
         FrozenContext {
             data: self.config.data.source.clone(),
             split: "test",
@@ -101,7 +101,7 @@ impl Frozen {
             from: self.origin.given().to_owned(),
             checkpoint: self.origin.checkpoint().map(str::to_owned),
             labels: self.data.budget.clone(),
-            train_images: self.data.train.len(),
+            train_images: features.first().map_or(self.data.train.len(), |both| both.train.rows.len()),
             seed: self.config.run.seed,
             width: self.config.encoder.width,
             stages: self.trunk.config().depths.len(),

@@ -5,7 +5,7 @@
 use selfie_train::Neighbours;
 use serde::Serialize;
 
-use crate::accuracy::Accuracy;
+use crate::accuracy::{Accuracy, Answer};
 use crate::error::{Error, Result};
 use crate::features::FeatureKind;
 use crate::frozen::{BothSplits, Frozen, FrozenContext};
@@ -41,8 +41,8 @@ pub struct KnnResult {
 }
 
 impl KnnReport {
-    /// Extracts the features of both splits of `frozen` and asks for the `ks` nearest (none: 20 and 200, or all there are where
-    /// there are fewer), each kind of features and each k; `progress` is told the number of images extracted.
+    /// Extracts the features of both splits of `frozen` and asks for the `ks` nearest (none: 20 and 200, or all that can be
+    /// read if there are fewer), each kind of features and each k; `progress` is told the number of images extracted.
     ///
     /// # Errors
     /// [`Error::Config`] where a k is 0 or larger than the number of training images; where an image cannot be read.
@@ -53,40 +53,43 @@ impl KnnReport {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
         let images = frozen.data().train.len();
-        let mut usual = vec![20.min(images), 200.min(images)];
-        usual.dedup();
-        let ks = ks.unwrap_or(&usual);
-        if let Some(k) = ks.iter().find(|&&k| k == 0 || k > images) {
+        if let Some(k) = ks.into_iter().flatten().find(|&&k| k == 0 || k > images) {
             let reason = format!("met {k}, expected 1 to {images}, the labelled training images");
             return Err(Error::config("--k", reason));
         }
+        let features = frozen.features(kinds, progress)?;
         let mut results = Vec::new();
-        for both in frozen.features(kinds, progress)? {
-            results.extend(ask(&both, frozen.data().classes(), ks)?);
+        for both in &features {
+            results.extend(ask(both, frozen.data().classes(), ks)?);
         }
-        Ok(Self { protocol: PROTOCOL, context: frozen.context(), results })
+        Ok(Self { protocol: PROTOCOL, context: frozen.context(&features), results })
     }
 }
 
-fn ask(both: &BothSplits, classes: &[String], ks: &[usize]) -> Result<Vec<KnnResult>> {
+fn ask(both: &BothSplits, classes: &[String], ks: Option<&[usize]>) -> Result<Vec<KnnResult>> {
     let BothSplits { train, test } = both;
-    let images = train.labels.len(); // those that could be read
+    let images = train.rows.len(); // those that could be read
+    let mut usual = vec![20.min(images), 200.min(images)];
+    usual.dedup();
+    let ks = ks.unwrap_or(&usual);
     if let Some(k) = ks.iter().find(|&&k| k > images) {
         let reason = format!("met {k}, expected 1 to {images}, the training images that could be read");
         return Err(Error::config("--k", reason));
     }
-    let bank = Neighbours::new(&train.values, train.labels.clone(), classes.len())?;
-    let nearest = bank.nearest(&test.values, ks.iter().copied().max().unwrap_or(0))?;
+    let bank = Neighbours::of(&train.rows)?;
+    let nearest = bank.nearest(test.rows.values(), ks.iter().copied().max().unwrap_or(0))?;
     let most = ks.iter().copied().max().unwrap_or(0);
     if let Some(at) = nearest.iter().position(|near| near.len() < most) {
-        let (expected, got) =
-            (format!("{most} neighbours of finite features"), format!("{} of image {at}", nearest[at].len()));
+        let (expected, got) = (
+            format!("{most} neighbours of finite features"),
+            format!("{} of {}", nearest[at].len(), test.rows.name(at)),
+        );
         return Err(Error::Shape { what: "nearest training images", expected, got });
     }
     let result = |&k: &usize| {
         let predicted: Vec<_> = nearest.iter().map(|near| bank.vote(&near[..k])).collect();
-        let accuracy = Accuracy::new(&predicted, &test.labels, classes)?;
-        Ok(KnnResult { features: train.kind, dim: train.values.dims2()?.1, k, accuracy })
+        let accuracy = Accuracy::new(&Answer::of(&test.rows, &predicted)?, classes)?;
+        Ok(KnnResult { features: train.kind, dim: train.rows.values().dims2()?.1, k, accuracy })
     };
     ks.iter().map(result).collect()
 }

@@ -27,7 +27,7 @@ mod standardise;
 mod stream;
 mod transfer;
 
-pub use accuracy::{Accuracy, ClassAccuracy};
+pub use accuracy::{Accuracy, Answer, ClassAccuracy};
 pub use bench::{
     BenchTask, CONTESTS, Contest, KernelReport, LoaderBench, LoaderReport, Peers, Standing, StepBench, StepReport,
     kernels,

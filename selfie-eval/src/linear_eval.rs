@@ -6,12 +6,12 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use selfie_train::ImageFeatures;
 use serde::Serialize;
 
-use crate::accuracy::Accuracy;
+use crate::accuracy::{Accuracy, Answer};
 use crate::error::Result;
-use crate::features::{FeatureKind, Features};
+use crate::features::FeatureKind;
 use crate::frozen::{BothSplits, Frozen, FrozenContext};
 use crate::holdout::stratified_holdout;
 use crate::logistic::{Logistic, LogisticConfig};
@@ -83,28 +83,29 @@ impl LinearReport {
         tuning: &Tuning,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
-        let (context, classes) = (frozen.context(), frozen.data().classes());
-        let judge = |both: BothSplits| judge(&both, classes, tuning, context.seed);
-        let results = frozen.features(kinds, progress)?.into_iter().map(judge).collect::<Result<_>>()?;
+        let features = frozen.features(kinds, progress)?;
+        let (context, classes) = (frozen.context(&features), frozen.data().classes());
+        let judge = |both: &BothSplits| judge(both, classes, tuning, context.seed);
+        let results = features.iter().map(judge).collect::<Result<_>>()?;
         Ok(Self { protocol: PROTOCOL, context, results })
     }
 }
 
 fn judge(both: &BothSplits, classes: &[String], tuning: &Tuning, seed: u64) -> Result<LinearResult> {
     let BothSplits { train, test } = both;
-    let chosen = choose(train, classes.len(), tuning, seed)?;
-    let standardiser = Standardiser::fit(&train.values)?;
+    let chosen = choose(&train.rows, classes.len(), tuning, seed)?;
+    let standardiser = Standardiser::fit(train.rows.values())?;
     let config = LogisticConfig { l2: chosen.l2, ..LogisticConfig::default() };
-    let standardised = standardiser.apply(&train.values)?;
+    let standardised = standardiser.apply(train.rows.values())?;
     let begun = Instant::now();
-    let model = Logistic::fit(&standardised, &train.labels, classes.len(), &config, None)?;
+    let model = Logistic::fit(&standardised, &train.rows.labels()?, classes.len(), &config, None)?;
     // Not in the result, which is the same on any day.
     tracing::info!(iterations = model.iterations, took = ?begun.elapsed(), "regression trained");
-    let predicted = model.predict(&standardiser.apply(&test.values)?)?;
+    let predicted = model.predict(&standardiser.apply(test.rows.values())?)?;
     Ok(LinearResult {
         features: train.kind,
-        dim: train.values.dims2()?.1,
-        accuracy: Accuracy::new(&predicted, &test.labels, classes)?,
+        dim: train.rows.values().dims2()?.1,
+        accuracy: Accuracy::new(&Answer::of(&test.rows, &predicted)?, classes)?,
         l2: chosen.l2,
         holdout_accuracy: chosen.accuracy,
         holdout_images: chosen.images,
@@ -123,18 +124,16 @@ struct Chosen {
 }
 
 /// Tries every strength on a hold-out: the best accuracy wins, of equals the smaller loss.
-fn choose(features: &Features, classes: usize, tuning: &Tuning, seed: u64) -> Result<Chosen> {
-    let (fit, held_out) = stratified_holdout(&features.labels, classes, tuning.holdout, seed);
+fn choose(rows: &ImageFeatures, classes: usize, tuning: &Tuning, seed: u64) -> Result<Chosen> {
+    let (fit, held_out) = stratified_holdout(&rows.labels()?, classes, tuning.holdout, seed);
     if held_out.is_empty() {
         let l2 = tuning.grid.get(tuning.grid.len() / 2).copied().unwrap_or(LogisticConfig::default().l2);
         return Ok(Chosen { l2, accuracy: None, images: 0 });
     }
-    let standardiser = Standardiser::fit(&rows(&features.values, &fit)?)?;
-    let part = |at: &[u32]| {
-        let labels: Vec<_> = at.iter().map(|&i| features.labels[i as usize]).collect();
-        Ok::<_, crate::Error>((standardiser.apply(&rows(&features.values, at)?)?, labels))
-    };
-    let ((x, y), (held_x, held_y)) = (part(&fit)?, part(&held_out)?);
+    let (fit, held_out) = (rows.select(&fit)?, rows.select(&held_out)?);
+    let standardiser = Standardiser::fit(fit.values())?;
+    let (x, y) = (standardiser.apply(fit.values())?, fit.labels()?);
+    let (held_x, held_y) = (standardiser.apply(held_out.values())?, held_out.labels()?);
     let mut best = (Chosen { l2: LogisticConfig::default().l2, accuracy: None, images: held_out.len() }, f64::INFINITY);
     let mut start = None;
     for &l2 in &tuning.grid {
@@ -149,10 +148,6 @@ fn choose(features: &Features, classes: usize, tuning: &Tuning, seed: u64) -> Re
         start = Some(model);
     }
     Ok(best.0)
-}
-
-fn rows(features: &Tensor, at: &[u32]) -> Result<Tensor> {
-    Ok(features.index_select(&Tensor::from_slice(at, at.len(), &Device::Cpu)?, 0)?) // (n, D)
 }
 
 #[cfg(test)]

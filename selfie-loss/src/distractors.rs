@@ -5,8 +5,6 @@
 //! depends on the seed and the image's number alone. Hence a batch that is cut in pieces gets the
 //! same subsets.
 
-use std::ops::Range;
-
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::index;
@@ -22,14 +20,14 @@ const PURPOSE: u64 = u64::from_le_bytes(*b"distract");
 /// # Shapes
 /// (B, M, M) of `u8`, where B is the length of `images` and M is `num_targets`
 pub(crate) fn candidates(
-    images: Range<u64>,
+    images: &[u64],
     seed: u64,
     num_targets: usize,
     num_distractors: usize,
     device: &Device,
 ) -> Result<Tensor> {
     let mut rows = Vec::new();
-    for image in images {
+    for &image in images {
         let mut rng = stream(seed, image);
         for positive in 0..num_targets {
             rows.extend(row(&mut rng, positive, num_targets, num_distractors));
@@ -64,8 +62,8 @@ fn stream(seed: u64, image: u64) -> ChaCha8Rng {
 mod tests {
     use super::*;
 
-    fn draw(images: Range<u64>, seed: u64, m: usize, s: usize) -> Vec<Vec<Vec<u8>>> {
-        candidates(images, seed, m, s, &Device::Cpu).unwrap().to_vec3().unwrap()
+    fn draw(images: std::ops::Range<u64>, seed: u64, m: usize, s: usize) -> Vec<Vec<Vec<u8>>> {
+        candidates(&images.collect::<Vec<_>>(), seed, m, s, &Device::Cpu).unwrap().to_vec3().unwrap()
     }
 
     #[test]

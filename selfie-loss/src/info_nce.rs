@@ -4,8 +4,6 @@
 //! 1906.02940), "Efficient implementation of mask prediction": all masked patches of an image are
 //! predicted at once, each a distractor of the others.
 
-use std::ops::Range;
-
 use candle_core::{D, DType, Tensor};
 use candle_nn::loss::cross_entropy;
 
@@ -105,9 +103,21 @@ impl InfoNce {
     ///
     /// # Errors
     /// [`Error::Shape`] where the tensors are not (B, M, D) of one float type, something is empty,
-    /// or `images` is not B long.
-    pub fn forward(&self, queries: &Tensor, targets: &Tensor, images: Range<u64>, seed: u64) -> Result<LossOutput> {
-        let (b, m) = self.check(queries, targets, &images)?;
+    /// or `images` does not hold B numbers.
+    pub fn forward(
+        &self,
+        queries: &Tensor,
+        targets: &Tensor,
+        images: impl IntoIterator<Item = u64>,
+        seed: u64,
+    ) -> Result<LossOutput> {
+        let (b, m) = self.check(queries, targets)?;
+        let images: Vec<u64> = images.into_iter().take(b + 1).collect();
+        if images.len() != b {
+            let expected = format!("the numbers of {b} images, as the queries");
+            let got = if images.len() > b { "more".to_string() } else { images.len().to_string() };
+            return Err(Error::Shape { what: "images", expected, got });
+        }
         let device = queries.device();
         let dtype = match queries.dtype() {
             DType::F64 => DType::F64,
@@ -119,7 +129,7 @@ impl InfoNce {
         let candidate_logits = if self.num_distractors == m - 1 {
             logits.clone()
         } else {
-            let candidates = candidates(images, seed, m, self.num_distractors, device)?; // (B, M, M)
+            let candidates = candidates(&images, seed, m, self.num_distractors, device)?; // (B, M, M)
             let nothing = Tensor::full(f32::NEG_INFINITY, (b, m, m), device)?.to_dtype(dtype)?;
             candidates.where_cond(&logits, &nothing)? // (B, M, M)
         };
@@ -137,7 +147,7 @@ impl InfoNce {
     }
 
     /// B and M, where the arguments of `forward` fit together.
-    fn check(&self, queries: &Tensor, targets: &Tensor, images: &Range<u64>) -> Result<(usize, usize)> {
+    fn check(&self, queries: &Tensor, targets: &Tensor) -> Result<(usize, usize)> {
         let m = self.num_targets;
         let (b, d) = match *queries.dims() {
             [b, queries_m, d] if queries_m == m && b * d > 0 && queries.dtype().is_float() => (b, d),
@@ -150,11 +160,6 @@ impl InfoNce {
             let dtype = queries.dtype().as_str();
             let expected = format!("[{b}, {m}, {d}] of {dtype}, as the queries");
             return Err(Error::shape("targets", expected, targets));
-        }
-        if images.end.checked_sub(images.start) != Some(b as u64) {
-            let expected = format!("a range of {b} images, as the queries");
-            let got = format!("{images:?}");
-            return Err(Error::Shape { what: "images", expected, got });
         }
         Ok((b, m))
     }

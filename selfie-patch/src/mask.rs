@@ -8,8 +8,6 @@
 //! Every mask comes from a stream of its own, derived from the seed and the image's number. Hence a
 //! batch that is cut in pieces, or made by any number of threads, gets the same masks.
 
-use std::ops::Range;
-
 use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -119,22 +117,21 @@ impl MaskSampler {
     /// is a function of `(seed, i)` alone, and with [`MaskScope::PerBatch`] of `seed` alone.
     ///
     /// # Shapes
-    /// targets (B, M) and context (B, K) of `u32`, where B is the length of `images` and K = N - M
+    /// targets (B, M) and context (B, K) of `u32`, where B is the number of `images` and K = N - M
     ///
     /// # Errors
-    /// [`Error::Shape`] where `images` is empty.
-    pub fn sample(&self, images: Range<u64>, seed: u64, device: &Device) -> Result<Mask> {
-        if images.is_empty() {
-            let expected = "a range of at least 1 image".to_string();
-            let got = format!("{images:?}");
-            return Err(Error::Shape { what: "images", expected, got });
-        }
+    /// [`Error::Shape`] if `images` is empty.
+    pub fn sample(&self, images: impl IntoIterator<Item = u64>, seed: u64, device: &Device) -> Result<Mask> {
         let (n, m) = (self.cells.len(), self.num_targets);
         let (mut targets, mut context) = (Vec::new(), Vec::new());
         for image in images {
             let shuffled = self.shuffled(image, seed);
             targets.extend_from_slice(&shuffled[..m]);
             context.extend_from_slice(&shuffled[m..]);
+        }
+        if targets.is_empty() {
+            let (expected, got) = ("the number of at least 1 image".to_string(), "none".to_string());
+            return Err(Error::Shape { what: "images", expected, got });
         }
         let b = targets.len() / m;
         Ok(Mask {

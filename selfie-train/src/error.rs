@@ -87,6 +87,14 @@ pub enum Error {
         /// The step of the last checkpoint.
         last: Option<u64>,
     },
+    /// No image of an evaluation could be read.
+    #[error("{given}: none of {tried} images could be read, expected at least one")]
+    NoImages {
+        /// The `data.source` that they are of.
+        given: String,
+        /// Images that were tried.
+        tried: usize,
+    },
     /// The processes that share a training do not agree.
     #[error("ranks: {reason}")]
     Ranks {

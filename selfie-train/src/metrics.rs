@@ -106,11 +106,14 @@ pub fn feature_std(features: &Tensor) -> Result<f64> {
 pub(crate) struct MetricsFile {
     path: PathBuf,
     file: File,
+    /// Whether the file held an evaluation of the last step when it was opened.
+    ends_with_evaluation: bool,
 }
 
 impl MetricsFile {
     /// Opens `path` for the lines after `step`: later ones, and a line cut short by a crash, are taken off first.
     pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
+        let mut ends_with_evaluation = false;
         if path.exists() {
             let text = fs::read_to_string(path).map_err(Error::io(path))?;
             let kept: String = text
@@ -119,9 +122,15 @@ impl MetricsFile {
                 .map(|line| format!("{line}\n"))
                 .collect();
             replace_with(path, kept.as_bytes())?;
+            ends_with_evaluation = kept.lines().rev().take_while(|line| step_of(line) == Some(step)).any(is_evaluation);
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_path_buf(), file })
+        Ok(Self { path: path.to_path_buf(), file, ends_with_evaluation })
+    }
+
+    /// Whether an earlier session has written the evaluation of the step that this one begins with.
+    pub(crate) fn ends_with_evaluation(&self) -> bool {
+        self.ends_with_evaluation
     }
 
     pub(crate) fn write(&mut self, metrics: &impl Serialize) -> Result<()> {
@@ -141,6 +150,10 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Value>> {
 
 fn step_of(line: &str) -> Option<u64> {
     serde_json::from_str::<Value>(line).ok()?["step"].as_u64()
+}
+
+fn is_evaluation(line: &str) -> bool {
+    serde_json::from_str::<Value>(line).is_ok_and(|line| line["held_out_accuracy"].is_number())
 }
 
 /// The largest resident memory of this process so far, in MB; `None` where the system does not tell.

@@ -3,7 +3,6 @@
 //! P sees every patch alone, masked or not, and embeds it as h. A reads the visible ones and gives u, and with it a query
 //! v = u + position for each masked cell. The query must find its own patch among the masked ones of the same image.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -36,7 +35,7 @@ pub struct Puzzle {
     /// The cells to predict and the cells to see.
     pub mask: Mask,
     /// The numbers of the images, for the choice of distractors where `loss.num_distractors` asks for a subset.
-    pub images: Range<u64>,
+    pub images: Vec<u64>,
     /// The seed of that choice.
     pub seed: u64,
 }
@@ -122,7 +121,7 @@ impl SelfieModel {
         let visible = gather(&h, context)?; // (B, K, D)
         let hidden = gather(&h, targets)?; // (B, M, D)
         let pooled = self.attnpool.forward(&visible, context, targets, mode.pooling())?; // u (B, D), queries (B, M, D)
-        let found = self.loss.forward(&pooled.queries, &hidden, numbers.clone(), *seed)?;
+        let found = self.loss.forward(&pooled.queries, &hidden, numbers.iter().copied(), *seed)?;
         Ok(Output {
             h,
             u: pooled.u,

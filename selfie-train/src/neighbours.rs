@@ -12,6 +12,7 @@ use candle_core::{DType, Device, Layout, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::features::ImageFeatures;
 
 /// The temperature of the vote, Wu et al.'s.
 const TEMPERATURE: f64 = 0.07;
@@ -63,6 +64,14 @@ impl Neighbours {
             return Err(shape(format!("{} labels of {n} features, expected one each, below {classes}", labels.len())));
         }
         Ok(Self { lengths: lengths(&features)?, features, labels, classes })
+    }
+
+    /// A bank of the rows of `features`, each with the class of its image.
+    ///
+    /// # Errors
+    /// Returns an error if an image has no label.
+    pub fn of(features: &ImageFeatures) -> Result<Self> {
+        Self::new(features.values(), features.labels()?, features.images().classes().len())
     }
 
     /// The `k` nearest rows (or all, of a smaller bank) of each row of `queries` (m, D), nearest first. Features that are not

@@ -44,27 +44,31 @@ pub struct Riddle {
 }
 
 impl Riddle {
-    /// All images of `set` under its first mask, in eval mode.
+    /// Returns the riddles of the images of `set` that can be read ([`EvalSet::pictured`] chooses such), each under its first mask, in
+    /// eval mode.
     ///
     /// # Errors
-    /// Where an image cannot be read.
+    /// Returns an error if an image cannot be read that must not be left out, or the model fails.
     pub fn of_set(task: &MaskedPatches, set: &EvalSet, device: &Device) -> Result<Vec<Self>> {
         let seed = derive(set.seed, Purpose::Evaluation, 0, 0);
         let transform = Transform::eval(set.image_size);
         let mut riddles = Vec::with_capacity(set.images.len());
         let mut loader = set.batches(device)?;
         while let Some(batch) = loader.next()? {
-            let puzzle = task.puzzle(batch.positions.clone(), Phase::Eval { seed }, device)?;
+            let puzzle = task.puzzle(&batch.keys, Phase::Eval { seed }, device)?;
             let output = task.model().forward(&batch.images, &puzzle, Mode::Eval)?;
             let answers = output.logits.detach().argmax(D::Minus1)?.to_vec2::<u32>()?; // (B, M)
             let targets = puzzle.mask.targets.to_vec2::<u32>()?; // (B, M)
             for ((&index, targets), answers) in batch.indices.iter().zip(targets).zip(answers) {
                 let targets: Vec<_> = targets.iter().map(|&cell| cell as usize).collect();
+                let Ok(image) = set.images.load(index) else {
+                    continue; // read a moment ago, and gone since
+                };
                 // The view of evaluation draws nothing.
                 let mut unused = stream(0, Purpose::Augmentation, 0, 0);
                 riddles.push(Self {
                     name: set.images.name(index),
-                    image: transform.apply(&set.images.load(index)?, &mut unused)?,
+                    image: transform.apply(&image, &mut unused)?,
                     patch_size: task.model().grid().patch_size(),
                     choices: answers.iter().map(|&answer| targets[answer as usize]).collect(),
                     targets,

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use knn::{KnnProbe, KnnResult, directions};
 
 use crate::data::{Dataset, Loader, Normalise, Transform};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::seed::{Purpose, derive};
 use crate::task::Task;
 
@@ -58,6 +58,16 @@ impl EvalSet {
         let chosen: Vec<_> = (0..count).map(|at| at * all / count).collect();
         Ok(Self { images: self.images.select(&chosen)?, ..self.clone() })
     }
+
+    /// Returns the same set with at most `count` of its images, evenly spaced, which can be read ([`Dataset::readable`]): for
+    /// pictures.
+    ///
+    /// # Errors
+    /// Returns an error if an image cannot be read that must not be passed over.
+    pub fn pictured(&self, count: usize) -> Result<Self> {
+        let chosen = self.images.readable(count)?;
+        Ok(Self { images: self.images.select(&chosen)?, ..self.clone() })
+    }
 }
 
 /// The result of an evaluation.
@@ -77,10 +87,13 @@ pub struct Evaluation {
     pub passes: usize,
 }
 
-/// Evaluates `task` on `set`.
+/// Evaluates `task` on the images of `set` that can be read.
+///
+/// What is asked of an image depends on the seed and the image's name alone, so the accuracy is that of the same set without the
+/// other images; the loss is too, up to the rounding of sums over other batches.
 ///
 /// # Errors
-/// Where an image cannot be read or the model fails.
+/// Returns an error if no image can be read, or one that must not be left out, or if the model fails.
 pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Evaluation> {
     let mut loader = set.batches(device)?;
     let seeds: Vec<u64> = (0..set.passes as u64).map(|pass| derive(set.seed, Purpose::Evaluation, pass, 0)).collect();
@@ -94,6 +107,9 @@ pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Eval
             of_batch.iter_mut().zip(right).for_each(|(sum, right)| *sum += f64::from(right) / set.passes as f64);
         }
         of_images.append(&mut of_batch);
+    }
+    if of_images.is_empty() {
+        return Err(Error::NoImages { given: set.images.given().to_owned(), tried: set.images.len() });
     }
     let (accuracy, standard_error) = mean_and_standard_error(&of_images);
     let loss = loss_sum / (of_images.len() * set.passes).max(1) as f64;

@@ -1,7 +1,8 @@
 //! The one training loop: whatever is trained goes through it, with the same accumulation, clipping, metrics, evaluation and checkpoints.
 //!
 //! Everything random is a function of the seed, the step and the place in the data, and the state that a checkpoint holds is the state that
-//! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not. What watches the loop
+//! the loop carries. So a run that is stopped anywhere and resumed makes the same bits as one that is not. State is saved before
+//! held-out images are evaluated, so a run that resumes from a step with an evaluation begins with it. What watches the loop
 //! ([`Journal`]) and what writes beside it ([`Saver`]) are called from it, top to bottom, and change nothing of the state.
 
 mod exchange;
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::checkpoint::{Best, Record, Snapshot};
 use crate::config::Plan;
-use crate::data::Loader;
+use crate::data::{DataError, Loader};
 use crate::error::{Error, Result};
 use crate::gradients::clip_factor;
 use crate::metrics::{HeldOutMetrics, StepMetrics, feature_std};
@@ -79,7 +80,13 @@ impl<T: Task> Trainer<'_, T> {
         let mut saver = Saver::new(self.run_dir, run);
         let mut window = Window::new(self.waited(loader));
         let mut last = None;
+
+        // The checkpoint that this session begins with was saved before the evaluation of its step.
+        let mut saved_best = state.best;
         let mut held_out = None;
+        if state.step > 0 && self.evaluates_after(state.step) {
+            held_out = self.evaluate(state, &mut journal)?;
+        }
 
         while state.step < run.steps {
             // One batch, in parts: those of the ranks, and what fits into one at once. Their gradients add up to that of the batch.
@@ -118,13 +125,6 @@ impl<T: Task> Trainer<'_, T> {
                 window.restart(self.waited(loader));
             }
 
-            // Held-out images.
-            if is_last || (run.eval_every > 0 && state.step.is_multiple_of(run.eval_every)) {
-                window.pause();
-                held_out = self.evaluate(state, Some(&mut journal))?;
-                window.resume();
-            }
-
             // State to disk: at its time, at the end, and when asked to stop. It is copied here and written beside the training.
             let stopping = asked_to_stop && !is_last;
             let due = run.checkpoint_every > 0 && state.step.is_multiple_of(run.checkpoint_every);
@@ -132,6 +132,7 @@ impl<T: Task> Trainer<'_, T> {
                 window.pause();
                 self.ranks.check_equal(self.store, state.step)?;
                 saver.save(state.step, || self.snapshot(state))?;
+                saved_best = state.best;
                 window.resume();
             }
             if stopping {
@@ -139,14 +140,20 @@ impl<T: Task> Trainer<'_, T> {
                 journal.finish();
                 return Err(Error::Interrupted { step: state.step, checkpoint });
             }
+
+            // Held-out images, when the state of the step is safe.
+            if self.evaluates_after(state.step) {
+                window.pause();
+                saver.settle()?;
+                held_out = self.evaluate(state, &mut journal)?;
+                window.resume();
+            }
+        }
+        if state.best != saved_best {
+            saver.save(state.step, || self.snapshot(state))?; // the last evaluation was the best
         }
         let checkpoint = saver.finish()?;
         journal.finish();
-
-        // A run that was complete already has nothing left but its evaluation.
-        if held_out.is_none() {
-            held_out = self.evaluate(state, None)?;
-        }
         Ok(TrainReport {
             steps: state.step,
             loss: last.as_ref().map_or(f64::NAN, |line| line.loss),
@@ -158,6 +165,12 @@ impl<T: Task> Trainer<'_, T> {
             best: state.best,
             checkpoint,
         })
+    }
+
+    /// Whether held-out images are evaluated after `step` steps.
+    fn evaluates_after(&self, step: u64) -> bool {
+        let run = &self.plan.run;
+        step == run.steps || (run.eval_every > 0 && step.is_multiple_of(run.eval_every))
     }
 
     /// What the loop has waited so far: for images, and for the other ranks.
@@ -194,29 +207,35 @@ impl<T: Task> Trainer<'_, T> {
         })
     }
 
-    /// The held-out images, by the average of the weights where the run keeps one.
-    fn evaluate(&self, state: &mut TrainState, journal: Option<&mut Journal>) -> Result<Option<Evaluation>> {
+    /// Evaluates the held-out images with the average of the weights, if the run keeps one. A part that fails is left out with a
+    /// warning: nothing that only looks ends a run, except for images that the settings do not let pass.
+    fn evaluate(&self, state: &mut TrainState, journal: &mut Journal) -> Result<Option<Evaluation>> {
         let Some(set) = &self.held_out else {
             return Ok(None);
         };
-        let device = self.store.device();
+        let (device, step) = (self.store.device(), state.step);
         let look = || {
-            let found = evaluate(self.task, set, device)?;
-            let knn = self.knn.as_ref().map_or(Ok(None), |probe| probe.ask(self.task, device))?;
-            let picture = if self.run_dir.is_some() { self.task.picture(set, device)? } else { None };
+            let found = or_warn(step, "the evaluation of held-out images", evaluate(self.task, set, device))?;
+            let probe = |probe: &KnnProbe| or_warn(step, "the kNN probe", probe.ask(self.task, device));
+            let knn = self.knn.as_ref().map_or(Ok(None), probe)?.flatten();
+            let picture = match self.run_dir {
+                Some(_) => or_warn(step, "the picture of held-out images", self.task.picture(set, device))?.flatten(),
+                None => None,
+            };
             Ok((found, knn, picture))
         };
         let (found, knn, picture) = match &state.ema {
             Some(ema) => ema.in_place_of(self.store, look)?,
             None => look()?,
         };
+        let Some(found) = found else {
+            return Ok(None);
+        };
         if state.best.is_none_or(|best| found.accuracy > best.accuracy) {
-            state.best = Some(Best { step: state.step, accuracy: found.accuracy });
+            state.best = Some(Best { step, accuracy: found.accuracy });
         }
-        if let Some(journal) = journal {
-            let line = HeldOutMetrics::new(state.step, &found, knn.as_ref());
-            journal.held_out(&line, &found, picture.as_ref())?;
-        }
+        let line = HeldOutMetrics::new(step, &found, knn.as_ref());
+        journal.held_out(&line, &found, picture.as_ref())?;
         Ok(Some(found))
     }
 
@@ -241,5 +260,17 @@ impl<T: Task> Trainer<'_, T> {
             config: self.recipe.clone(),
         };
         Snapshot::take(self.store, &state.optimizer, state.ema.as_ref(), &record)
+    }
+}
+
+/// What was found; nothing and a warning if it failed. Images that must not be passed over are an error still.
+fn or_warn<T>(step: u64, what: &str, found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ Error::Data(DataError::Image { .. } | DataError::TooManyBad { .. })) => Err(error),
+        Err(error) => {
+            tracing::warn!("step {step}: {what} failed and is left out: {error}");
+            Ok(None)
+        }
     }
 }

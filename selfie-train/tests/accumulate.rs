@@ -87,7 +87,7 @@ fn masks_do_not_depend_on_how_the_batch_is_cut() {
     let store = ParamStore::new(0, &Device::Cpu);
     let task = MaskedPatches::new(SelfieModel::new(&config, store.builder()).unwrap(), &config).unwrap();
     let targets = |images: std::ops::Range<u64>| {
-        let puzzle = task.puzzle(images, Phase::Train { step: 3 }, &Device::Cpu).unwrap();
+        let puzzle = task.puzzle(&images.collect::<Vec<_>>(), Phase::Train { step: 3 }, &Device::Cpu).unwrap();
         puzzle.mask.targets.to_vec2::<u32>().unwrap()
     };
     let whole = targets(36..48);
@@ -100,7 +100,7 @@ struct Frozen(selfie_train::MaskedPatches);
 
 impl Task for Frozen {
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
-        let puzzle = self.0.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let puzzle = self.0.puzzle(&batch.keys, phase, batch.images.device())?;
         let output = self.0.model().forward(&batch.images, &puzzle, selfie_train::Mode::Eval)?;
         let features = None;
         Ok(TaskOutput { loss: output.loss, accuracy: output.accuracy, correct: output.correct, features })

@@ -101,12 +101,59 @@ fn an_evaluation_leaves_them_out_and_repeats_none() {
     let batches: Vec<_> = std::iter::from_fn(|| loader.next().unwrap()).collect();
     let seen: Vec<_> = batches.iter().flat_map(|batch| batch.indices.clone()).collect();
     assert_eq!(seen, (3..40).filter(|&i| i != 17).collect::<Vec<_>>());
-    assert!(
-        batches
-            .iter()
-            .all(|b| !b.is_empty() && b.positions.end - b.positions.start == b.len() as u64 && b.indices == red(b))
-    );
+    assert!(batches.iter().all(|b| !b.is_empty() && b.keys.len() == b.len() && b.indices == red(b)));
     assert_eq!(bad.count(), 4);
+}
+
+#[test]
+fn the_share_of_bad_images_is_that_of_all_images_of_a_run() {
+    // 3 of 40 training images and 3 of 4 evaluated ones are bad: 6 of the 100 that the list is of.
+    let (train, test) = (folder(40, &[0, 1, 2]), folder(60, &[10, 20, 30]));
+    let read = |limit: f64| {
+        let bad = BadImages::new(OnBadImage::Skip, limit);
+        let (train, test) = (open(&train, &bad), open(&test, &bad).select(&[10, 20, 30, 40]).unwrap());
+        training(&train, 2, 0..120)?;
+        let mut loader = Loader::once(test, Transform::eval(4), normalise(), 2, 2, &Device::Cpu)?;
+        let mut read = Vec::new();
+        while let Some(batch) = loader.next()? {
+            read.extend(batch.indices);
+        }
+        Ok::<_, DataError>((read, loader.position()))
+    };
+    assert_eq!(read(0.06).unwrap(), (vec![3], 4));
+    let text = read(0.05).unwrap_err().to_string();
+    assert!(text.contains("6 of 100 images") && text.contains("030.png"), "{text}");
+}
+
+#[test]
+fn an_image_has_the_same_key_in_every_evaluation() {
+    let once = |bad: &[usize], kept: &[usize]| {
+        let dir = folder(20, bad);
+        let data = open(&dir, &BadImages::new(OnBadImage::Skip, 1.0)).select(kept).unwrap();
+        let mut loader = Loader::once(data, Transform::eval(4), normalise(), 3, 2, &Device::Cpu).unwrap();
+        let batches = std::iter::from_fn(|| loader.next().unwrap());
+        batches.flat_map(|batch| red(&batch).into_iter().zip(batch.keys).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = (0..20).collect();
+    let whole = once(&[], &all);
+    let without =
+        |left_out: &[usize]| whole.iter().copied().filter(|(number, _)| !left_out.contains(number)).collect::<Vec<_>>();
+    assert_eq!(once(&[0, 4, 19], &all), without(&[0, 4, 19])); // unreadable
+    assert_eq!(once(&[], &all[5..]), without(&[0, 1, 2, 3, 4])); // not in the set
+    assert!((0..20).all(|i| whole.iter().filter(|(_, key)| *key == whole[i].1).count() == 1));
+}
+
+#[test]
+fn pictures_take_the_next_image_that_can_be_read() {
+    let readable = |bad: &[usize], most: usize| {
+        open(&folder(40, bad), &BadImages::new(OnBadImage::Skip, 1.0)).readable(most).unwrap()
+    };
+    assert_eq!(readable(&[], 4), [0, 10, 20, 30]);
+    assert_eq!(readable(&[0, 10, 11, 30], 4), [1, 12, 20, 31]);
+    assert_eq!(readable(&(9..40).collect::<Vec<_>>(), 4), [0, 1, 2, 3]); // after the last comes the first
+    assert_eq!(readable(&(2..40).collect::<Vec<_>>(), 4), [0, 1]);
+    let fail = open(&folder(40, &[10]), &BadImages::new(OnBadImage::Fail, 1.0)).readable(4).unwrap_err().to_string();
+    assert!(fail.contains("010.png"), "{fail}");
 }
 
 #[test]
@@ -136,16 +183,16 @@ fn ranks_share_each_batch_and_no_image() {
         };
         let mut loader = Loader::new(data.clone(), Transform::eval(4), normalise(), config, &Device::Cpu).unwrap();
         std::iter::from_fn(|| loader.next().unwrap())
-            .map(|batch| (batch.indices.clone(), batch.positions))
+            .map(|batch| (batch.indices.clone(), batch.keys))
             .collect::<Vec<_>>()
     };
     let whole = part(0, 1);
     for ranks in [2, 3, 8] {
         let parts: Vec<_> = (0..ranks).map(|rank| part(rank, ranks)).collect();
-        for (batch, (indices, positions)) in whole.iter().enumerate() {
+        for (batch, (indices, keys)) in whole.iter().enumerate() {
             let joined: Vec<_> = parts.iter().flat_map(|part| part[batch].0.clone()).collect();
-            assert_eq!((&joined, parts[0][batch].1.start), (indices, positions.start));
-            assert!(parts.windows(2).all(|pair| pair[0][batch].1.end == pair[1][batch].1.start));
+            let joined_keys: Vec<_> = parts.iter().flat_map(|part| part[batch].1.clone()).collect();
+            assert_eq!((&joined, &joined_keys), (indices, keys));
         }
     }
     let config = LoaderConfig { batch_size: 8, rank: 3, ranks: 3, ..Default::default() };

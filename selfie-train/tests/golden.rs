@@ -60,7 +60,7 @@ fn agrees(path: &str) -> Vec<(f32, String)> {
     let cells = golden["in.perm"].to_dtype(DType::U32).unwrap();
     let part = |from, len| cells.narrow(1, from, len).unwrap().contiguous().unwrap();
     let mask = Mask { targets: part(0, m), context: part(m, n - m) };
-    let puzzle = Puzzle { mask, images: 0..b as u64, seed: 0 };
+    let puzzle = Puzzle { mask, images: (0..b as u64).collect(), seed: 0 };
     let out = model.forward(images, &puzzle, Mode::Train { dropout: 0, first_image: 0 }).unwrap();
 
     let u = out.u.unsqueeze(1).unwrap();

@@ -26,8 +26,8 @@ fn images(b: usize, size: usize) -> Tensor {
 }
 
 fn forward(built: &Built, images: &Tensor, phase: Phase, mode: Mode) -> Output {
-    let numbers = 0..images.dim(0).unwrap() as u64;
-    let puzzle = built.task.puzzle(numbers, phase, &Device::Cpu).unwrap();
+    let keys: Vec<_> = (0..images.dim(0).unwrap() as u64).collect();
+    let puzzle = built.task.puzzle(&keys, phase, &Device::Cpu).unwrap();
     built.task.model().forward(images, &puzzle, mode).unwrap()
 }
 
@@ -156,7 +156,7 @@ fn evaluation_is_deterministic_and_leaves_the_running_statistics_alone() {
 #[test]
 fn several_masks_at_once_are_answered_as_one_by_one() {
     let built = built(&small::config(std::path::Path::new("unused"), 1));
-    let batch = Batch { images: images(3, 32), labels: None, indices: vec![0, 1, 2], positions: 0..3 };
+    let batch = Batch { images: images(3, 32), labels: None, indices: vec![0, 1, 2], keys: vec![0, 1, 2] };
     let together = built.task.evaluate(&batch, &[4, 5]).unwrap();
     for (seed, answers) in [4, 5].into_iter().zip(together) {
         let alone = built.task.loss(&batch, Phase::Eval { seed }).unwrap();

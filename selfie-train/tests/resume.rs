@@ -76,6 +76,35 @@ fn sgd_with_four_loader_threads() {
 }
 
 #[test]
+fn an_evaluation_at_the_step_of_a_checkpoint_is_made_after_it_and_again_if_it_was_lost() {
+    straight_and_resumed(|config| config.run.eval_every = 3, 2);
+    // Killed between the two: the checkpoint is there, its evaluation is not.
+    let folder = folder();
+    let mut config = config(&folder.path().join("images"), 7);
+    config.run.eval_every = 3;
+    let [straight, stopped]: [PathBuf; 2] = ["straight", "stopped"].map(|name| folder.path().join(name));
+    for out in [&straight, &stopped] {
+        pretrain(config.clone(), &options(out)).unwrap();
+    }
+    let run = RunDir::open(&stopped).unwrap();
+    let evaluations = |run: &Path| {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        text.lines().filter(|line| line.contains("held_out")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(evaluations(&straight).len(), 3); // steps 3, 6 and 7
+    for step in [3, 7] {
+        kill_after(&run, step);
+        let text = fs::read_to_string(run.metrics_path()).unwrap();
+        let lost = |line: &&str| !(line.contains("held_out") && line.contains(&format!("\"step\":{step},")));
+        fs::write(run.metrics_path(), text.lines().filter(lost).map(|line| format!("{line}\n")).collect::<String>())
+            .unwrap();
+        pretrain(run.config().unwrap(), &resumed(&stopped)).unwrap();
+        assert_eq!(evaluations(&straight), evaluations(&stopped));
+        assert!(last(&straight) == last(&stopped), "the final checkpoints differ");
+    }
+}
+
+#[test]
 fn micro_batches_clipping_and_distractor_subsets() {
     let change = |config: &mut RunConfig| {
         (config.run.micro_batch_size, config.optim.clip_norm, config.loss.num_distractors) = (2, 0.5, 2);

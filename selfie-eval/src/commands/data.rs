@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::screen::Screen;
 
+/// Share of the images that may be unreadable by default.
+const MAX_BAD: f64 = 0.05;
 /// Bad images that are shown; --json tells all.
 const SHOWN: usize = 20;
 
@@ -21,7 +23,7 @@ pub struct Options {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Decode every image; the ones that cannot be read are listed with the reason, and the exit status is 1
+    /// Decode every image and list those that cannot be read, with the reason; exit status 1 if there are too many
     Verify(Verify),
     /// Mean and deviation per channel, and how the images are labelled
     Stats(StatsOptions),
@@ -53,6 +55,9 @@ struct Verify {
     /// Threads that decode [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Largest share of all images that may be unreadable, as data.max_bad_images of a run
+    #[arg(long, value_name = "SHARE", default_value_t = MAX_BAD)]
+    max_bad_images: f64,
 }
 
 #[derive(clap::Args)]
@@ -117,6 +122,10 @@ impl Source {
 }
 
 fn run_verify(options: &Verify) -> Result<()> {
+    if !(0.0..=1.0).contains(&options.max_bad_images) {
+        let reason = format!("got {}, expected a share from 0 to 1", options.max_bad_images);
+        return Err(Error::config("--max-bad-images", reason));
+    }
     let screen = options.source.screen();
     let opened = options.source.open(options.split.as_deref())?;
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -131,10 +140,10 @@ fn run_verify(options: &Verify) -> Result<()> {
     }
     let (bad, images) = splits.iter().fold((0, 0), |sum, split| (sum.0 + split.bad.len(), sum.1 + split.images));
     screen.json(&Report { data: &options.source.data, splits })?;
-    match bad {
-        0 => Ok(()),
-        _ => Err(Error::BadImages { data: options.source.data.clone(), bad, images }),
+    if bad as f64 <= options.max_bad_images * images as f64 {
+        return Ok(());
     }
+    Err(Error::BadImages { data: options.source.data.clone(), bad, images })
 }
 
 fn run_stats(options: &StatsOptions) -> Result<()> {
@@ -142,8 +151,11 @@ fn run_stats(options: &StatsOptions) -> Result<()> {
     let policy = if options.on_bad_image == "fail" { OnBadImage::Fail } else { OnBadImage::Skip };
     let most = options.images.map_or(usize::MAX, |images| images as usize);
     let mut splits = Vec::new();
-    for (split, data) in options.source.open(options.split.as_deref())? {
-        let data = data.with_bad_images(&BadImages::new(policy, 0.05));
+    // The share of bad images is judged over all splits.
+    let bad = BadImages::new(policy, MAX_BAD);
+    let opened = options.source.open(options.split.as_deref())?;
+    let opened: Vec<_> = opened.into_iter().map(|(split, data)| (split, data.with_bad_images(&bad))).collect();
+    for (split, data) in opened {
         let bar = screen.bar(most.min(data.len()), split_name(split));
         let found = stats(&data, split, most, &|| bar.inc(1))?;
         bar.finish_and_clear();

@@ -1,10 +1,13 @@
 //! The choice of the regularisation.
 
+use candle_core::{Device, Tensor};
+use selfie_train::{Batch, Dataset, FeatureRows, Image8};
+
 use super::*;
 use crate::stream::{HOLDOUT, below, stream};
 
 /// One feature tells the class, 15 are noise: 4 images a class.
-fn noisy() -> Features {
+fn noisy() -> ImageFeatures {
     let mut rng = stream(1, HOLDOUT, 9, 9);
     let labels: Vec<u32> = (0..80).map(|i| i % 2).collect();
     let value = |image: usize, feature: usize, noise: f64| {
@@ -12,7 +15,13 @@ fn noisy() -> Features {
     };
     let values: Vec<f32> =
         (0..80 * 16).map(|i| value(i / 16, i % 16, below(2001, &mut rng) as f64 / 1000.0 - 1.0) as f32).collect();
-    Features { kind: FeatureKind::Image, values: Tensor::from_vec(values, (80, 16), &Device::Cpu).unwrap(), labels }
+    let images = (0..80).map(|_| Image8::new(1, 1, vec![0; 3]).unwrap()).collect();
+    let mut rows = FeatureRows::new(&Dataset::from_images(images, &labels, &["a", "b"]).unwrap());
+    let values = Tensor::from_vec(values, (80, 16), &Device::Cpu).unwrap();
+    let images = values.reshape((80, 1, 4, 4)).unwrap();
+    let batch = Batch { images, labels: None, indices: (0..80).collect(), keys: (0..80).collect() };
+    rows.add(&batch, &values).unwrap();
+    rows.finish().unwrap()
 }
 
 #[test]

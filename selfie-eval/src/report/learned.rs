@@ -3,8 +3,8 @@
 
 use candle_core::{Device, Tensor};
 use selfie_train::{
-    Canvas, Dataset, EvalSet, Image8, MaskedPatches, MemoryEstimate, ParamStore, Riddle, RunConfig, RunDir,
-    SelfieModel, Split, Task, Transform, directions, load_run, normalise_of, stream,
+    Canvas, Dataset, EvalSet, Image8, ImageFeatures, MaskedPatches, MemoryEstimate, ParamStore, Riddle, RunConfig,
+    RunDir, SelfieModel, Split, Task, Transform, directions, load_run, normalise_of, stream,
 };
 
 use crate::error::Result;
@@ -47,14 +47,16 @@ pub struct Seen {
 }
 
 impl Learned {
-    /// Asks the run's checkpoints about images that it did not train on.
+    /// Asks the run's checkpoints about images that it did not train on. Images that cannot be read are replaced by others. If
+    /// the history or the neighbors fail, they are left empty, with a warning.
     ///
     /// # Errors
-    /// Where the images or a checkpoint cannot be read.
+    /// Returns an error if the data or the last checkpoint cannot be opened, or no image can be read.
     pub fn of(run: &RunDir, device: &Device) -> Result<Self> {
         let (config, store, task) = load_run(run, None, device)?;
+        let bad = config.data.bad_images();
         let open = |split| {
-            let images = Dataset::open(&config.data.source, split)?.with_bad_images(&config.data.bad_images());
+            let images = Dataset::open(&config.data.source, split)?.with_bad_images(&bad);
             Ok::<_, crate::Error>(images.with_channels(config.encoder.in_channels))
         };
         let train = open(Split::Train)?;
@@ -76,20 +78,30 @@ impl Learned {
             })
         };
         let asked = set(asked)?;
-        let riddles = Riddle::of_set(&task, &asked.thinned(RIDDLES)?, device)?;
+        let riddles = Riddle::of_set(&task, &asked.pictured(RIDDLES)?, device)?;
+        let history = asked.pictured(HISTORY_IMAGES).map_err(crate::Error::from);
+        let history = history.and_then(|set| history_of(run, &config, &set, device));
         let bank = (BANK_BYTES / MemoryEstimate::of(&config, store.num_parameters()).per_image) as usize;
         let bank = set(train)?.thinned(bank.clamp(BANK.0, BANK.1))?;
         Ok(Self {
             images: format!("{images} of {}", config.data.source),
             riddles,
-            history: history(run, &config, &asked.thinned(HISTORY_IMAGES)?, device)?,
-            neighbours: neighbours(&task, &asked.thinned(ASKED)?, &bank, device)?,
+            history: or_warn("the pictures of earlier steps", history),
+            neighbours: or_warn("the neighbors", neighbours(&task, &asked, &bank, device)),
         })
     }
 }
 
+/// What was found, or nothing and a warning that names the part.
+fn or_warn<T>(part: &str, found: Result<Vec<T>>) -> Vec<T> {
+    found.unwrap_or_else(|error| {
+        tracing::warn!("{part} are left out of the report: {error}");
+        Vec::new()
+    })
+}
+
 /// The riddles of `set` by the run's checkpoints, and before training where that is known.
-fn history(run: &RunDir, config: &RunConfig, set: &EvalSet, device: &Device) -> Result<Vec<(u64, Vec<Riddle>)>> {
+fn history_of(run: &RunDir, config: &RunConfig, set: &EvalSet, device: &Device) -> Result<Vec<(u64, Vec<Riddle>)>> {
     let steps: Vec<u64> = run.checkpoints()?.into_iter().map(|(step, _)| step).collect();
     let mut history = Vec::new();
     if steps.first().is_some_and(|&first| first > 0) && !began_with_weights(run) {
@@ -119,42 +131,46 @@ fn spread(all: &[u64], count: usize) -> Vec<u64> {
     (0..count).map(|at| all[at * last / (count - 1).max(1)]).collect()
 }
 
-/// The nearest images of `bank` to each of `asked`: by the cosine of features from which the bank's mean is taken away, since what all
+/// The nearest images of `bank` to each of some of `asked`: by the cosine of features from which the bank's mean is taken away, since what all
 /// images share says nothing of any.
 fn neighbours(task: &impl Task, asked: &EvalSet, bank: &EvalSet, device: &Device) -> Result<Vec<(Seen, Vec<Seen>)>> {
-    let (Some(of_bank), Some(of_asked)) = (directions(task, bank, device)?, directions(task, asked, device)?) else {
+    let size = asked.image_size.min(THUMB);
+    let (bank, asked) = (directions(task, bank, device)?, directions(task, &asked.pictured(ASKED)?, device)?);
+    let (Some(bank), Some(asked)) = (bank, asked) else {
         return Ok(Vec::new());
     };
-    let mean = of_bank.mean_keepdim(0)?; // (1, D)
-    let cosines = centred(&of_asked, &mean)?.matmul(&centred(&of_bank, &mean)?.t()?)?.to_vec2::<f32>()?; // (asked, bank)
+    let mean = bank.values().mean_keepdim(0)?; // (1, D)
+    let (of_bank, of_asked) = (centred(bank.values(), &mean)?, centred(asked.values(), &mean)?);
+    let cosines = of_asked.matmul(&of_bank.t()?)?.to_vec2::<f32>()?; // (asked, bank)
     let mut found = Vec::with_capacity(cosines.len());
-    for (at, cosines) in cosines.iter().enumerate() {
+    for (row, cosines) in cosines.iter().enumerate() {
         let mut order: Vec<usize> = (0..cosines.len()).collect();
         order.sort_by(|&a, &b| cosines[b].total_cmp(&cosines[a]).then(a.cmp(&b)));
-        let class = asked.images.label(at);
+        let class = asked.label(row);
         let near = order.iter().take(NEIGHBOURS).map(|&near| {
-            let same = class.and_then(|class| Some(class == bank.images.label(near)?));
-            see(bank, near, same, cosines[near])
+            let same = class.and_then(|class| Some(class == bank.label(near)?));
+            see(&bank, near, size, same, cosines[near])
         });
-        found.push((see(asked, at, None, 1.0)?, near.collect::<Result<_>>()?));
+        found.push((see(&asked, row, size, None, 1.0)?, near.collect::<Result<_>>()?));
     }
     Ok(found)
 }
 
 /// Unit-length rows of `features` - `mean`: (n, D).
-fn centred(features: &Tensor, mean: &Tensor) -> Result<Tensor> {
+fn centred(features: &Tensor, mean: &Tensor) -> candle_core::Result<Tensor> {
     let centred = features.broadcast_sub(mean)?;
     let length = (centred.sqr()?.sum_keepdim(1)?.sqrt()? + 1e-12)?; // (n, 1)
-    Ok(centred.broadcast_div(&length)?)
+    centred.broadcast_div(&length)
 }
 
-fn see(set: &EvalSet, at: usize, same: Option<bool>, cosine: f32) -> Result<Seen> {
-    let side = if set.image_size > THUMB { THUMB } else { set.image_size };
+/// The image of a row, `side` pixels wide and high.
+fn see(rows: &ImageFeatures, row: usize, side: usize, same: Option<bool>, cosine: f32) -> Result<Seen> {
+    let (images, index) = (rows.images(), rows.index(row));
     // The view of evaluation draws nothing.
-    let picture = Transform::eval(side)
-        .apply(&set.images.load(at)?, &mut stream(0, selfie_train::Purpose::Augmentation, 0, 0))?;
-    let class = set.images.label(at).and_then(|class| set.images.classes().get(class as usize).cloned());
-    let label = class.unwrap_or_else(|| set.images.name(at));
+    let picture =
+        Transform::eval(side).apply(&images.load(index)?, &mut stream(0, selfie_train::Purpose::Augmentation, 0, 0))?;
+    let class = rows.label(row).and_then(|class| images.classes().get(class as usize).cloned());
+    let label = class.unwrap_or_else(|| rows.name(row));
     let picture = Canvas::enlarged(&picture, 1).finish().map_err(selfie_train::Error::from)?;
     Ok(Seen { picture, label, same, cosine })
 }

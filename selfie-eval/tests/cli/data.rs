@@ -31,11 +31,12 @@ fn place_with(bad: usize) -> Place {
 }
 
 #[test]
-fn verify_lists_every_bad_image_and_ends_with_1() {
-    let place = place_with(2);
-    let call = place.call("data verify --data photos --json");
+fn verify_lists_every_bad_image_and_ends_with_1_if_there_are_too_many() {
+    let place = place_with(2); // of 42, less than 5 %
+    let report = json(&place, "data verify --data photos");
+    let call = place.call("data verify --data photos --max-bad-images 0.04 --json");
     assert_eq!(call.status, Some(1), "{}", call.stderr);
-    let report: Value = serde_json::from_str(&call.stdout).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&call.stdout).unwrap(), report);
     let (train, test) = (&report["splits"][0], &report["splits"][1]);
     assert_eq!((&train["images"], &train["readable"], &test["readable"]), (&34.into(), &32.into(), &8.into()));
     let bad = train["bad"].as_array().unwrap();

@@ -19,3 +19,4 @@ mod place;
 mod take_home;
 #[cfg(unix)]
 mod trouble;
+mod unreadable;

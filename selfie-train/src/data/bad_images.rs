@@ -1,9 +1,14 @@
 //! What is done about images that cannot be read: replaced or left out and listed once, or an error; and never too many.
 //!
+//! Too many are more than a share of all images that the list is of ([`Dataset::with_bad_images`]), which are those of a whole run:
+//! a few bad images within a small evaluation set, or at the beginning of a large set, end nothing.
+//!
+//! [`Dataset::with_bad_images`]: super::dataset::Dataset::with_bad_images
+//!
 //! The list is a text file, a name and a reason a line. Images enter it when their batch is delivered, in the order of the
 //! positions, so neither the loader's threads nor its prefetch change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,9 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::error::{DataError, DataResult};
-
-/// Images from which on a share is judged before all were tried.
-const ENOUGH: u64 = 1000;
 
 /// What is done about an image that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,10 @@ pub struct BadImages {
 #[derive(Debug, Default)]
 struct Known {
     reasons: BTreeMap<String, String>, // by name
+    /// Names of those that this process could not read; the list may hold others, from before a restart.
+    met: BTreeSet<String>,
+    /// Number of images that the share is of.
+    images: usize,
     list: Option<PathBuf>,
 }
 
@@ -97,39 +103,47 @@ impl BadImages {
         self.policy == OnBadImage::Skip && matches!(error, DataError::Image { .. })
     }
 
-    /// Lists an image, unless it is listed.
-    pub(super) fn report(&self, name: &str, reason: &str) -> DataResult<()> {
-        let mut known = self.lock();
-        if known.reasons.contains_key(name) {
-            return Ok(());
-        }
-        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        // The first one is worth a line on the screen; all of them are in the list.
-        match known.reasons.is_empty() {
-            true => tracing::warn!("{name} cannot be read and is passed over, as will be others: {reason}"),
-            false => tracing::info!("{name} cannot be read: {reason}"),
-        }
-        if let Some(file) = &known.list {
-            append(file, name, &reason)?;
-        }
-        known.reasons.insert(name.to_owned(), reason);
-        Ok(())
+    /// Counts `images` more images among those that the share of bad ones is of.
+    pub(super) fn cover(&self, images: usize) {
+        self.lock().images += images;
     }
 
-    /// Whether `bad` different images are too many, of `tried` draws from `images`: measured by those tried, but by
-    /// [`ENOUGH`] of them at least where there are as many.
-    pub(super) fn check(&self, bad: usize, tried: u64, images: usize, last: &str) -> DataResult<()> {
-        let images = images as u64;
-        let seen = tried.clamp(images.min(ENOUGH), images);
+    /// Lists an image, unless it is listed.
+    ///
+    /// # Errors
+    /// [`DataError::TooManyBad`] if there are too many by now; [`DataError::Io`] if the list cannot be written.
+    pub(super) fn report(&self, name: &str, reason: &str) -> DataResult<()> {
+        let mut known = self.lock();
+        if !known.reasons.contains_key(name) {
+            known.list(name, reason)?;
+        }
+        known.met.insert(name.to_owned());
+        let (bad, seen) = (known.met.len(), known.images);
         if bad as f64 <= self.limit * seen as f64 {
             return Ok(());
         }
-        let list = self.lock().list.clone();
-        Err(DataError::TooManyBad { bad, seen: seen as usize, limit: self.limit, last: last.to_owned(), list })
+        let (last, list) = (format!("{name}: {reason}"), known.list.clone());
+        Err(DataError::TooManyBad { bad, seen, limit: self.limit, last, list })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn list(&mut self, name: &str, reason: &str) -> DataResult<()> {
+        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        // The first one is worth a line on the screen; all of them are in the list.
+        match self.reasons.is_empty() {
+            true => tracing::warn!("{name} cannot be read and is passed over, as will be others: {reason}"),
+            false => tracing::info!("{name} cannot be read: {reason}"),
+        }
+        if let Some(file) = &self.list {
+            append(file, name, &reason)?;
+        }
+        self.reasons.insert(name.to_owned(), reason);
+        Ok(())
     }
 }
 
@@ -147,12 +161,12 @@ mod tests {
     fn an_image_is_listed_once_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bad-images.txt");
-        let bad = BadImages::new(OnBadImage::Skip, 0.05);
+        let bad = many();
         bad.report("early.jpg", "before there\nwas a file").unwrap();
         bad.list_in(&file).unwrap();
         bad.report("b.jpg", "broken").unwrap();
         bad.report("b.jpg", "broken").unwrap();
-        let again = BadImages::new(OnBadImage::Skip, 0.05);
+        let again = many();
         again.report("early.jpg", "met again").unwrap();
         again.list_in(&file).unwrap();
         again.report("b.jpg", "broken").unwrap();
@@ -162,16 +176,35 @@ mod tests {
         assert_eq!((bad.count(), again.count()), (2, 3));
     }
 
+    fn many() -> BadImages {
+        let bad = BadImages::new(OnBadImage::Skip, 0.05);
+        bad.cover(1000);
+        bad
+    }
+
     #[test]
     fn five_in_a_hundred_are_allowed_and_six_are_not() {
         let bad = BadImages::new(OnBadImage::Skip, 0.05);
-        bad.check(5, 100, 100, "").unwrap();
-        let text = bad.check(6, 100, 100, "x.jpg: broken").unwrap_err().to_string();
+        bad.cover(60);
+        bad.cover(40); // its test split, say
+        for _ in 0..2 {
+            (0..5).for_each(|i| bad.report(&format!("{i}.jpg"), "broken").unwrap());
+        }
+        let text = bad.report("x.jpg", "broken").unwrap_err().to_string();
         assert!(text.contains("6 of 100 images") && text.contains("data.max_bad_images = 0.05"), "{text}");
         assert!(text.contains("x.jpg: broken"), "{text}");
-        // Of a million, a thousand tried ones tell.
-        bad.check(50, 60, 1_000_000, "").unwrap();
-        assert!(bad.check(51, 60, 1_000_000, "").is_err());
-        bad.check(500, 10_000, 1_000_000, "").unwrap();
+    }
+
+    #[test]
+    fn images_that_were_mended_since_are_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bad-images.txt");
+        let bad = BadImages::new(OnBadImage::Skip, 0.05);
+        bad.cover(20);
+        std::fs::write(&file, "a.jpg\tbroken\nb.jpg\tbroken\n").unwrap();
+        bad.list_in(&file).unwrap();
+        bad.report("c.jpg", "broken").unwrap();
+        assert_eq!(bad.count(), 3);
+        assert!(bad.report("a.jpg", "broken").is_err());
     }
 }

@@ -51,7 +51,8 @@ pub struct DataConfig {
     /// What is done about an image that cannot be read: `skip` draws another one for it (an evaluation leaves it out) and
     /// lists it in the run's `bad-images.txt`, `fail` ends the run.
     pub on_bad_image: OnBadImage,
-    /// Share of the images that may be bad, in [0, 1]; beyond it the run ends.
+    /// Largest share of bad images among all images of the run, training, held-out and test images together, in [0, 1]; beyond it
+    /// the run ends.
     pub max_bad_images: f64,
 }
 

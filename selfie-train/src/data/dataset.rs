@@ -1,6 +1,7 @@
 //! A set of images, seen whole or in part; cheap to clone and shared between threads.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -155,9 +156,11 @@ impl Dataset {
         catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(panicked)
     }
 
-    /// The same images; what the loader meets among them that cannot be read goes to `bad`, and is dealt with as that says.
+    /// Returns the same images, of which `bad` lists those that cannot be read and says what is done about them. The images join
+    /// those that `bad` judges the share of bad ones over, so a run's splits share one `bad`.
     #[must_use]
     pub fn with_bad_images(self, bad: &BadImages) -> Self {
+        bad.cover(self.len());
         Self { bad: bad.clone(), ..self }
     }
 
@@ -205,6 +208,37 @@ impl Dataset {
         let count = (spans.groups() * most).div_ceil(len).max(1);
         let chosen = (0..count).map(|i| i * spans.groups() / count);
         chosen.flat_map(|block| spans.range(block)).take(most).collect()
+    }
+
+    /// Returns the numbers of at most `most` evenly spaced images that can be read, ascending. One that cannot is replaced by the
+    /// next that can and is not chosen yet; after the last image comes the first.
+    ///
+    /// # Errors
+    /// The error of an image that must not be passed over ([`Dataset::with_bad_images`]); [`DataError::TooManyBad`].
+    pub fn readable(&self, most: usize) -> DataResult<Vec<usize>> {
+        let (len, most) = (self.len(), most.min(self.len()));
+        let (mut chosen, mut bad) = (BTreeSet::new(), BTreeSet::new());
+        for start in (0..most).map(|at| at * len / most) {
+            for i in (start..len).chain(0..start) {
+                if chosen.contains(&i) || bad.contains(&i) {
+                    continue;
+                }
+                if self.is_readable(i)? {
+                    chosen.insert(i);
+                    break;
+                }
+                bad.insert(i);
+            }
+        }
+        Ok(chosen.into_iter().collect())
+    }
+
+    fn is_readable(&self, i: usize) -> DataResult<bool> {
+        match self.guarded(i, || self.load(i)) {
+            Ok(_) => Ok(true),
+            Err(error) if self.bad.skips(&error) => self.bad.report(&self.name(i), &error.reason()).map(|()| false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the data that this was opened from have a test split.

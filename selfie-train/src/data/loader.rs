@@ -123,7 +123,8 @@ impl Loader {
     }
 
     /// Starts to prepare all images of `dataset` once, in its order, for evaluation; the last batch may be short, and so is
-    /// one with images that cannot be read and are left out ([`Dataset::with_bad_images`]).
+    /// one with images that cannot be read and are left out ([`Dataset::with_bad_images`]): [`Batch::indices`] are those of the
+    /// others.
     ///
     /// # Errors
     /// As [`Loader::new`].
@@ -197,6 +198,12 @@ impl Loader {
         };
         self.waited += start.elapsed();
         filled?.map(|filled| Batch::new(filled, self.shape, &self.device)).transpose()
+    }
+
+    /// The position after the last batch that [`Loader::next`] returned or passed over, images that were left out included: where
+    /// another loader goes on.
+    pub fn position(&self) -> u64 {
+        self.queue.position()
     }
 
     /// Time that [`Loader::next`] has waited for its threads so far (the share of it in a run's time is `data_wait`).

@@ -125,9 +125,10 @@ pub fn channel_stats_of(
     for (i, error) in &bad {
         dataset.bad_images().report(&dataset.name(*i), &error.reason())?;
     }
-    if let Some((i, error)) = bad.last() {
-        let last = format!("{}: {}", dataset.name(*i), error.reason());
-        dataset.bad_images().check(bad.len(), sample.len() as u64, sample.len(), &last)?;
+    if bad.len() == sample.len()
+        && let Some((_, error)) = bad.pop()
+    {
+        return Err(error); // no image is left to measure
     }
     Ok((0..dataset.channels()).map(|c| total.mean_and_std(c)).unzip())
 }

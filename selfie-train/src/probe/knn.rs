@@ -3,12 +3,13 @@
 //!
 //! Each held-out image is given the class that its nearest training images vote for ([`Neighbours`]).
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde::Serialize;
 
 use super::EvalSet;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::features::{FeatureRows, ImageFeatures};
 use crate::neighbours::Neighbours;
 use crate::task::Task;
 
@@ -32,9 +33,9 @@ pub struct KnnResult {
     pub accuracy: f64,
     /// The accuracy of guessing.
     pub chance: f64,
-    /// Images that were asked about.
+    /// Images that were asked about and could be read.
     pub images: usize,
-    /// Images that they were compared with.
+    /// Images that they were compared with and could be read.
     pub bank: usize,
 }
 
@@ -57,43 +58,46 @@ impl KnnProbe {
         Ok(Some(Self { bank: bank.thinned(size)?, asked: asked.thinned(ASKED)?, classes }))
     }
 
-    /// Asks `task`; none where it has no features.
+    /// Returns what `task` makes of the images; `None` if it has no features.
     ///
     /// # Errors
-    /// Where an image cannot be read.
+    /// Returns an error if no image of either set can be read, or one that must not be left out.
     pub fn ask(&self, task: &impl Task, device: &Device) -> Result<Option<KnnResult>> {
         let (Some(bank), Some(asked)) = (directions(task, &self.bank, device)?, directions(task, &self.asked, device)?)
         else {
             return Ok(None);
         };
-        let labels: Vec<_> = (0..self.bank.images.len()).filter_map(|i| self.bank.images.label(i)).collect();
-        let bank = Neighbours::new(&bank, labels, self.classes)?;
-        let nearest = bank.nearest(&asked, NEIGHBOURS)?;
-        let right = |(i, near): &(usize, &Vec<_>)| self.asked.images.label(*i) == Some(bank.vote(near));
+        let neighbors = Neighbours::of(&bank)?;
+        let nearest = neighbors.nearest(asked.values(), NEIGHBOURS)?;
+        let right = |(row, near): &(usize, &Vec<_>)| asked.label(*row) == Some(neighbors.vote(near));
         let found = nearest.iter().enumerate().filter(right).count();
         Ok(Some(KnnResult {
-            accuracy: found as f64 / nearest.len() as f64,
+            accuracy: found as f64 / asked.len() as f64,
             chance: 1.0 / self.classes as f64,
-            images: nearest.len(),
-            bank: self.bank.images.len(),
+            images: asked.len(),
+            bank: bank.len(),
         }))
     }
 }
 
-/// Features of all images of `set` in unit length: (n, D) on the CPU; none where the task has none.
+/// Returns the features of the images of `set` that can be read, in unit length; `None` if the task has no features.
 ///
 /// # Errors
-/// Where an image cannot be read.
-pub fn directions(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Option<Tensor>> {
-    let mut parts = Vec::new();
+/// Returns an error if no image can be read, or one that must not be left out.
+pub fn directions(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Option<ImageFeatures>> {
+    let mut rows = FeatureRows::new(&set.images);
     let mut loader = set.batches(device)?;
     while let Some(batch) = loader.next()? {
         let Some(features) = task.features(&batch)? else {
             return Ok(None);
         };
-        parts.push(features.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?);
+        rows.add(&batch, &features)?;
     }
-    let features = Tensor::cat(&parts, 0)?; // (n, D)
+    rows.finish()?.map(unit_length).map(Some)
+}
+
+/// The rows of `features` divided by their lengths: (n, D).
+fn unit_length(features: &Tensor) -> candle_core::Result<Tensor> {
     let length = (features.sqr()?.sum_keepdim(1)?.sqrt()? + 1e-12)?; // (n, 1)
-    Ok(Some(features.broadcast_div(&length)?))
+    features.broadcast_div(&length)
 }

@@ -37,7 +37,7 @@ impl Classification {
         match phase {
             Phase::Train { step } => {
                 let dropout = derive(self.seed, Purpose::Dropout, step, 0);
-                Mode::Train { dropout, first_image: batch.positions.start }
+                Mode::Train { dropout, first_image: batch.first_key() }
             }
             Phase::Eval { .. } => Mode::Eval,
         }

@@ -1,9 +1,9 @@
 //! The pretext task: masked patches, found among the other masked patches of their image.
 //!
-//! The mask of an image is a function of (seed, place of the image in the run's stream of images), so it is fresh in every
-//! epoch, and the same however the batch is cut. With `patch.mask = "per-batch"` it is a function of (seed, step).
-
-use std::ops::Range;
+//! In training the mask of an image is a function of (seed, position of the image in the run's stream of images), so it is fresh in
+//! every epoch, and the same however the batch is cut. In an evaluation it is a function of (seed, name of the image), so it is the
+//! same in every evaluation and picture, whichever other images are in the set or cannot be read. With `patch.mask = "per-batch"` it
+//! is a function of (seed, step).
 
 use candle_core::{Device, Tensor};
 use selfie_patch::{MaskSampler, MaskScope};
@@ -49,17 +49,17 @@ impl MaskedPatches {
         match phase {
             Phase::Train { step } => {
                 let dropout = derive(self.seed, Purpose::Dropout, step, 0);
-                Mode::Train { dropout, first_image: batch.positions.start }
+                Mode::Train { dropout, first_image: batch.first_key() }
             }
             Phase::Eval { .. } => Mode::Eval,
         }
     }
 
-    /// What is asked of the images at these places in that phase.
+    /// Returns what is asked of the images with these keys ([`Batch::keys`]) in that phase.
     ///
     /// # Errors
-    /// Where the device fails.
-    pub fn puzzle(&self, images: Range<u64>, phase: Phase, device: &Device) -> Result<Puzzle> {
+    /// Returns an error if there is no image or the device fails.
+    pub fn puzzle(&self, images: &[u64], phase: Phase, device: &Device) -> Result<Puzzle> {
         let (masks, distractors) = match phase {
             Phase::Train { step } => {
                 let step = if self.scope == MaskScope::PerBatch { step } else { 0 };
@@ -67,14 +67,14 @@ impl MaskedPatches {
             }
             Phase::Eval { seed } => (seed, seed),
         };
-        let mask = self.sampler.sample(images.clone(), masks, device)?;
-        Ok(Puzzle { mask, images, seed: distractors })
+        let mask = self.sampler.sample(images.iter().copied(), masks, device)?;
+        Ok(Puzzle { mask, images: images.to_vec(), seed: distractors })
     }
 }
 
 impl Task for MaskedPatches {
     fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
-        let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let puzzle = self.puzzle(&batch.keys, phase, batch.images.device())?;
         answer(self.model.forward(&batch.images, &puzzle, self.mode(batch, phase))?)
     }
 
@@ -82,7 +82,7 @@ impl Task for MaskedPatches {
     fn evaluate(&self, batch: &Batch, seeds: &[u64]) -> Result<Vec<TaskOutput>> {
         let h = self.model.embed(&batch.images, Mode::Eval)?.detach(); // (B, N, D)
         let solve = |&seed: &u64| {
-            let puzzle = self.puzzle(batch.positions.clone(), Phase::Eval { seed }, h.device())?;
+            let puzzle = self.puzzle(&batch.keys, Phase::Eval { seed }, h.device())?;
             answer(self.model.solve(h.clone(), &puzzle, Mode::Eval)?)
         };
         seeds.iter().map(solve).collect()
@@ -102,7 +102,7 @@ impl Task for MaskedPatches {
         let mode = self.mode(batch, phase);
         let trunk = self.model.encoder().activations(&self.model.patches(&batch.images)?, mode.trunk())?;
         let mut found: Vec<_> = trunk.into_iter().map(|(layer, most)| (format!("encoder.{layer}"), most)).collect();
-        let puzzle = self.puzzle(batch.positions.clone(), phase, batch.images.device())?;
+        let puzzle = self.puzzle(&batch.keys, phase, batch.images.device())?;
         let output = self.model.forward(&batch.images, &puzzle, mode)?;
         for (layer, tensor) in [
             ("encoder (h)", &output.h),
@@ -116,8 +116,11 @@ impl Task for MaskedPatches {
     }
 
     fn picture(&self, set: &EvalSet, device: &Device) -> Result<Option<Image8>> {
-        let riddles = Riddle::of_set(self, &set.thinned(PICTURED)?, device)?;
-        Ok(Some(draw_all(&riddles)?))
+        let set = set.pictured(PICTURED)?;
+        if set.images.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(draw_all(&Riddle::of_set(self, &set, device)?)?))
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Journal {
     progress: Progress,
     watch: Watch,
     files: Option<(MetricsFile, EventFile)>,
+    /// The step of an evaluation that an earlier session has recorded.
+    recorded: Option<u64>,
 }
 
 impl Journal {
@@ -26,10 +28,13 @@ impl Journal {
         let open = |dir: &RunDir| -> Result<_> {
             Ok((MetricsFile::open(&dir.metrics_path(), step)?, EventFile::create(&dir.tensorboard_path(), step)?))
         };
+        let files = run_dir.map(open).transpose()?;
+        let recorded = files.as_ref().is_some_and(|(metrics, _)| metrics.ends_with_evaluation());
         Ok(Self {
+            recorded: recorded.then_some(step),
             progress: Progress::new(quiet, step, plan.run.steps),
             watch: Watch::new(plan, chance, step * plan.run.batch_size as u64),
-            files: run_dir.map(open).transpose()?,
+            files,
         })
     }
 
@@ -65,6 +70,9 @@ impl Journal {
     ) -> Result<()> {
         tracing::info!(step = line.step, accuracy = found.accuracy, loss = found.loss, "held out");
         self.progress.held_out(line, found);
+        if self.recorded == Some(line.step) {
+            return Ok(()); // made again, to begin where that session was
+        }
         let Some((metrics, events)) = &mut self.files else {
             return Ok(());
         };

@@ -68,6 +68,11 @@ impl Saver {
         }
     }
 
+    /// Waits until what is being written is safe.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.wait()
+    }
+
     /// Waits until everything is on disk; the last checkpoint, where there is a run directory and one was written.
     pub(super) fn finish(&mut self) -> Result<Option<PathBuf>> {
         self.wait()?;

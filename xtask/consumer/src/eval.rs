@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use candle_core::{Device, Tensor};
-use selfie_eval::{Accuracy, Logistic, LogisticConfig, Standardiser};
+use selfie_eval::{Accuracy, Answer, Logistic, LogisticConfig, Standardiser};
 
 use crate::ensure;
 
@@ -14,7 +14,8 @@ pub fn classify_by_features() -> Result<String, Box<dyn Error>> {
     let model = Logistic::fit(&standardiser.apply(&train)?, &[0, 0, 1, 1], 2, &LogisticConfig::default(), None)?;
     let test = Tensor::new(&[[1.5f32, 850.], [8.5, 850.]], &Device::Cpu)?;
     let predicted = model.predict(&standardiser.apply(&test)?)?;
-    let accuracy = Accuracy::new(&predicted, &[0, 1], &["small".to_owned(), "large".to_owned()])?;
+    let answers = [Answer { predicted: predicted[0], label: 0 }, Answer { predicted: predicted[1], label: 1 }];
+    let accuracy = Accuracy::new(&answers, &["small".to_owned(), "large".to_owned()])?;
     ensure(model.converged && accuracy.top1 == 1., "both test images right")?;
     Ok(format!("converged in {} steps, {} of {} right", model.iterations, accuracy.correct, accuracy.images))
 }

@@ -1,7 +1,5 @@
 //! A batch of images on the device.
 
-use std::ops::Range;
-
 use candle_core::{Device, Tensor};
 
 use super::queue::Filled;
@@ -16,8 +14,9 @@ pub struct Batch {
     pub labels: Option<Tensor>,
     /// Numbers of the images in the data set.
     pub indices: Vec<usize>,
-    /// Numbers of the images counted over all epochs; they drive the masks.
-    pub positions: Range<u64>,
+    /// What the random draws for each image depend on, beside a seed: in training its position, counted over all epochs; in an
+    /// evaluation a hash of its name, so that images which are left out change nothing for the others.
+    pub keys: Vec<u64>,
 }
 
 impl Batch {
@@ -29,7 +28,7 @@ impl Batch {
         let count = filled.indices.len();
         let images = Tensor::from_vec(filled.floats, (count, channels, height, width), device)?; // (B, C, H, W)
         let labels = filled.labels.map(|labels| Tensor::from_vec(labels, count, device)); // (B)
-        Ok(Self { images, labels: labels.transpose()?, indices: filled.indices, positions: filled.positions })
+        Ok(Self { images, labels: labels.transpose()?, indices: filled.indices, keys: filled.keys })
     }
 
     /// Number of images B.
@@ -42,6 +41,11 @@ impl Batch {
         self.indices.is_empty()
     }
 
+    /// Key of the first image: in training those of the others count on from it.
+    pub(crate) fn first_key(&self) -> u64 {
+        self.keys.first().copied().unwrap_or(0)
+    }
+
     /// `len` images from `start` on, as a micro-batch that shares the memory.
     ///
     /// # Errors
@@ -49,12 +53,11 @@ impl Batch {
     pub fn narrow(&self, start: usize, len: usize) -> DataResult<Self> {
         let images = self.images.narrow(0, start, len)?; // (len, C, H, W)
         let labels = self.labels.as_ref().map(|labels| labels.narrow(0, start, len)); // (len)
-        let first = self.positions.start + start as u64;
         Ok(Self {
             images,
             labels: labels.transpose()?,
             indices: self.indices[start..start + len].to_vec(),
-            positions: first..first + len as u64,
+            keys: self.keys[start..start + len].to_vec(),
         })
     }
 }

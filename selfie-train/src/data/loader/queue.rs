@@ -4,7 +4,7 @@
 //! image of a batch turns its bytes into floats. For an image that cannot be read another is drawn (in training) or nothing
 //! is (in an evaluation); which it was is told when the batch is taken, so that nothing depends on the threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::data::image8::Image8;
 use crate::data::normalise::Normalise;
 use crate::data::order::{Order, Place, replacements};
 use crate::data::transform::Transform;
-use crate::seed::{Purpose, stream};
+use crate::seed::{Purpose, hash_name, stream};
 
 /// Images that are drawn for one that cannot be read, at most.
 const ATTEMPTS: usize = 20;
@@ -33,7 +33,7 @@ pub(super) struct Filled {
     pub(super) floats: Vec<f32>, // (B, C, H, W)
     pub(super) labels: Option<Vec<u32>>,
     pub(super) indices: Vec<usize>,
-    pub(super) positions: Range<u64>,
+    pub(super) keys: Vec<u64>,
     bad: Vec<Bad>,
 }
 
@@ -59,8 +59,6 @@ struct State {
     open: BTreeMap<u64, Open>,
     /// Complete batches, by their first position.
     done: BTreeMap<u64, DataResult<Filled>>,
-    /// Numbers of the images of taken batches that could not be read.
-    bad: BTreeSet<usize>,
     stopped: bool,
 }
 
@@ -86,15 +84,8 @@ impl Queue {
     pub(super) fn new(plan: Plan, order: Order) -> Self {
         let start = plan.config.start_position;
         let shuffled = order.is_shuffled();
-        let state = State {
-            order,
-            next: start,
-            taken: start,
-            open: BTreeMap::new(),
-            done: BTreeMap::new(),
-            bad: BTreeSet::new(),
-            stopped: false,
-        };
+        let state =
+            State { order, next: start, taken: start, open: BTreeMap::new(), done: BTreeMap::new(), stopped: false };
         Self { plan, shuffled, state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new() }
     }
 
@@ -109,25 +100,25 @@ impl Queue {
             if let Some(filled) = state.done.remove(&first) {
                 state.taken = self.batch_of(first).end;
                 self.room.notify_all();
-                return Some(filled.and_then(|filled| self.judge(&mut state, filled)));
+                drop(state);
+                return Some(filled.and_then(|filled| self.judge(filled)));
             }
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Lists the bad images of a batch; an error where there are too many of them by now.
-    fn judge(&self, state: &mut State, filled: Filled) -> DataResult<Filled> {
+    /// Lists the bad images of a batch; returns an error if there are too many of them by now.
+    fn judge(&self, filled: Filled) -> DataResult<Filled> {
         let dataset = &self.plan.dataset;
         for (index, reason) in &filled.bad {
             dataset.bad_images().report(&dataset.name(*index), reason)?;
-            state.bad.insert(*index);
-        }
-        if let Some((index, reason)) = filled.bad.last() {
-            let tried = (state.taken - self.plan.config.start_position) / self.plan.config.ranks as u64;
-            let last = format!("{}: {reason}", dataset.name(*index));
-            dataset.bad_images().check(state.bad.len(), tried, dataset.len(), &last)?;
         }
         Ok(filled)
+    }
+
+    /// The position after the last batch that was taken, with all images that were left out.
+    pub(super) fn position(&self) -> u64 {
+        self.lock().taken
     }
 
     /// Makes every thread end after the image it is at.
@@ -225,11 +216,14 @@ impl Queue {
     /// Bytes to floats, (H, W, C) to (C, H, W), image after image. The first error stands for the batch.
     fn fill(&self, positions: Range<u64>, slots: Vec<Option<DataResult<Loaded>>>) -> DataResult<Filled> {
         let Plan { dataset, transform, normalise, .. } = &self.plan;
-        let (mut images, mut bad) = (Vec::new(), Vec::new());
-        for loaded in slots.into_iter().flatten() {
+        let (mut images, mut keys, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, loaded) in positions.zip(slots.into_iter().flatten()) {
             let loaded = loaded?;
-            images.extend(loaded.image);
             bad.extend(loaded.bad);
+            if let Some((index, image)) = loaded.image {
+                keys.push(if self.shuffled { position } else { hash_name(&dataset.name(index)) });
+                images.push((index, image));
+            }
         }
         let length = transform.size() * transform.size() * normalise.channels();
         let mut floats = Vec::with_capacity(images.len() * length);
@@ -239,7 +233,7 @@ impl Queue {
         Ok(Filled {
             floats,
             labels: images.iter().map(|(index, _)| dataset.label(*index)).collect(),
-            positions: positions.start..positions.start + images.len() as u64,
+            keys,
             indices: images.into_iter().map(|(index, _)| index).collect(),
             bad,
         })
