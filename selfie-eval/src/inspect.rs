@@ -86,12 +86,13 @@ pub fn split_name(split: Split) -> &'static str {
 /// Decodes every image of a split on `threads` threads; `done` is called after each.
 ///
 /// # Errors
-/// None of a single image: those are part of the result.
+/// [`DataError::Storage`] if the system fails to read; none of a single image, for those are part of the result.
 pub fn verify(data: &Dataset, split: Split, threads: usize, done: &(dyn Fn() + Sync)) -> Result<Verified> {
     let numbers: Vec<u32> = (0..data.len() as u32).collect();
     let parts = visit_images(data, &numbers, threads, |part: &mut Part, i, image| {
         match image {
             Ok(image) => part.add(&image),
+            Err(error @ DataError::Storage { .. }) => return Err(error),
             Err(error) => part.bad.push((i, error)),
         }
         done();

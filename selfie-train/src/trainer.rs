@@ -263,11 +263,14 @@ impl<T: Task> Trainer<'_, T> {
     }
 }
 
-/// What was found; nothing and a warning if it failed. Images that must not be passed over are an error still.
+/// What was found; nothing and a warning if it failed. Images that must not be passed over are an error still, and so is a system that
+/// cannot read: the step is saved, and a resumed run does not lack the result.
 fn or_warn<T>(step: u64, what: &str, found: Result<T>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error @ Error::Data(DataError::Image { .. } | DataError::TooManyBad { .. })) => Err(error),
+        Err(
+            error @ Error::Data(DataError::Image { .. } | DataError::TooManyBad { .. } | DataError::Storage { .. }),
+        ) => Err(error),
         Err(error) => {
             tracing::warn!("step {step}: {what} failed and is left out: {error}");
             Ok(None)

@@ -140,3 +140,27 @@ fn what_is_not_there_is_told_with_what_was_expected() {
     let text = open("", "plain.parquet", Split::Test).unwrap_err().to_string();
     assert!(text.contains("no test split") && text.contains("validation..."), "{text}");
 }
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_circle_and_special_files_beside_shards_are_passed_over() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::copy(formats("plain.parquet"), at("plain.parquet")).unwrap();
+    std::fs::create_dir(at("below")).unwrap();
+    for (name, target) in [
+        ("again", "."),
+        ("below/above", ".."),
+        ("a.parquet", "b.parquet"),
+        ("b.parquet", "a.parquet"),
+        ("c.parquet", "gone"),
+        ("zero.parquet", "/dev/zero"),
+    ] {
+        symlink(target, at(name)).unwrap();
+    }
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.parquet")).status().unwrap().success());
+    for given in [dir.path().display().to_string(), format!("parquet:{}/*.parquet", dir.path().display())] {
+        check_pngs(&Dataset::open(&given, Split::Train).unwrap(), 6, 7);
+    }
+}

@@ -180,6 +180,9 @@ fn near(dir: &Path, suffix: &str) -> DataResult<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut pending = vec![(dir.to_path_buf(), 0)];
     while let Some((dir, depth)) = pending.pop() {
+        if depth > 0 && leads_back(&dir) {
+            continue; // its files would be found twice
+        }
         for entry in std::fs::read_dir(&dir).map_err(DataError::io(&dir))? {
             let entry = entry.map_err(DataError::io(&dir))?;
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -196,6 +199,12 @@ fn near(dir: &Path, suffix: &str) -> DataResult<Vec<PathBuf>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Whether a folder is a link back to a folder above it.
+fn leads_back(dir: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    dir.is_symlink() && dir.parent().and_then(real).zip(real(dir)).is_some_and(|(parent, dir)| parent.starts_with(dir))
 }
 
 /// Brings the data that `given` names to this machine where they are a data set of the hub, anew where it has changed there;

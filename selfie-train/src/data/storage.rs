@@ -153,7 +153,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
             return invalid(format!("it has {length} bytes and does not begin like an image"));
         }
     }
-    bytes.reserve_exact(length as usize + 1); // the last byte's place shows the end without another allocation
+    bytes.try_reserve_exact(length as usize + 1)?; // the last byte's place shows the end without another allocation
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -103,3 +103,15 @@ fn bad_links_and_special_files_never_refuse_a_folder() {
         ["a/1.png".to_owned()].into_iter().chain(special).chain(["b.png/2.png".to_owned()]).collect();
     assert_eq!(listed(&tree), expected);
 }
+
+#[test]
+fn every_suffix_of_a_readable_format_is_listed_in_any_case() {
+    let root = tempfile::tempdir().unwrap();
+    let known = ["BMP", "gif", "jfif", "Jpe", "jpeg", "JPG", "png", "tif", "TIFF", "webp"];
+    let names: Vec<_> =
+        known.iter().chain(&["heic", "avif", "svg", "jpg~", "jpgx"]).map(|s| format!("a.{s}")).collect();
+    touch(root.path(), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut expected: Vec<_> = known.iter().map(|suffix| format!("a.{suffix}")).collect();
+    expected.sort();
+    assert_eq!(listed(&Tree::scan(root.path()).unwrap()), expected);
+}
