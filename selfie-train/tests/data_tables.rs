@@ -63,12 +63,18 @@ fn a_label_column_that_cannot_be_one_is_named_with_its_type() {
     assert!(text("list").contains(&format!("column list (list<int64>), {expected}")), "{}", text("list"));
     assert!(text("date").contains(&format!("column date (date), {expected}")), "{}", text("date"));
     assert!(text("image").contains("column image (struct<bytes, path>)"), "{}", text("image"));
-    assert!(text("half").contains("column half: row 1: label 0.5, expected a whole number"), "{}", text("half"));
-    assert!(text("below").contains("column below: row 2: label -2, expected a class"), "{}", text("below"));
+    assert!(
+        text("half").contains("column half (double): row 1: label 0.5, expected a whole number"),
+        "{}",
+        text("half")
+    );
+    assert!(text("below").contains("column below (int64): row 2: label -2, expected a class"), "{}", text("below"));
     assert!(
         text("absent").contains("no label column absent, expected one of image (struct<bytes, path>), int8 (int8)")
     );
-    assert_eq!(labels(&train("parquet:tables/lists.parquet")), [None; 3]);
+    for name in ["lists", "measured"] {
+        assert_eq!(labels(&train(&format!("parquet:tables/{name}.parquet"))), [None; 3], "{name}");
+    }
 }
 
 #[test]

@@ -61,8 +61,9 @@ def tables(folder):
     # One missing value makes floats of pandas' integers, in one split only.
     for split, labels in (("train", pa.array([0, 1, 2])), ("test", pa.array([1.0, None, 3.0]))):
         pq.write_table(pa.table({"image": images(3), "label": labels}), folder / f"pandas-{split}.parquet")
-    # A label column that is a list.
+    # Label columns that are lists, or measurements.
     pq.write_table(pa.table({"image": images(3), "labels": [[0, 1], [1], []]}), folder / "lists.parquet")
+    pq.write_table(pa.table({"image": images(3), "target": [0.0, 2.5, 1.0]}), folder / "measured.parquet")
 
     for compression in ("gzip", "brotli"):
         table = pa.table({"image": images(6), "label": [i % 3 for i in range(6)]})

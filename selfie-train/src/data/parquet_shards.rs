@@ -86,11 +86,13 @@ pub(super) fn open(
         Split::Train => (&files.train, &files.test),
         Split::Test => (&files.test, &files.train),
     };
-    let opened = open_all(wanted, Depth::All)?;
+    let mut opened = open_all(wanted, Depth::All)?;
     same_layout(wanted, &opened)?;
+    if let Some(reason) = opened.iter().find_map(|o| o.layout.no_label.clone()) {
+        opened.iter_mut().for_each(|o| o.drop_labels(&reason));
+    }
     let mut others = open_all(other, Depth::Layout)?;
     same_layout(other, &others)?;
-    // The classes are those that the files name; else those of the labels of all splits.
     let reference = reference(&opened);
     if let (Some(ours), Some(theirs)) = (reference, self::reference(&others))
         && let Some(difference) = ours.layout.other_classes(&theirs.layout)
@@ -98,19 +100,20 @@ pub(super) fn open(
         let reason = format!("{difference} as in {}: all splits of a set have the same classes", wanted[0].display());
         return Err(DataError::format(&other[0], reason));
     }
+    // The classes are those that the files name; else those of the labels of all splits.
     let all = || opened.iter().chain(&others);
-    let mut classes = all().find_map(|o| o.layout.class_names.clone()).unwrap_or_default();
-    if classes.is_empty() {
-        classes = names.iter().map(ToString::to_string).collect();
-    }
-    let values = all().filter_map(|o| o.layout.label.as_ref()).map(|label| label.values);
-    let values = values.clone().find(|values| *values != Values::Nothing).or(values.into_iter().next());
-    if let Some(values) = values.filter(|values| classes.is_empty() || *values == Values::Words) {
-        if reference.is_some() {
+    let of_values = all().filter_map(|o| o.layout.label.as_ref()).map(|label| label.values);
+    let known = of_values.clone().find(|values| *values != Values::Nothing);
+    let named = all().find_map(|o| o.layout.class_names.clone());
+    let named = named.or((!names.is_empty()).then(|| names.iter().map(ToString::to_string).collect()));
+    let classes = match (reference.filter(|o| o.layout.label.is_some()), known, named) {
+        (None, ..) | (_, None, _) => Vec::new(),
+        (_, Some(values), Some(names)) if values != Values::Words => names,
+        (_, Some(values), _) => {
             others = open_all(other, Depth::Labels)?;
+            labels::classes(values, opened.iter().chain(&others).map(|o| &o.labels))
         }
-        classes = labels::classes(values, opened.iter().chain(&others).map(|o| &o.labels));
-    }
+    };
     let source = ParquetShards::new(wanted, opened, &classes)?;
     Ok(Opened { source: Box::new(source), has_test_split: !files.test.is_empty(), classes })
 }
@@ -150,8 +153,14 @@ impl Opening {
                     Fault::File(reason) => in_group(reason),
                 })?;
                 let read = labels.labels(bytes, rows, values, |label| opening.labels.push(label, values));
-                let name = &column.name;
-                read.map_err(|reason| in_group(format!("column {name}: {reason}")))?;
+                let reason = read.map_err(|reason| format!("column {} ({}): {reason}", column.name, column.described));
+                match reason {
+                    // Measurements or captions: nobody said that they are labels.
+                    Err(reason) if values.may_be_no_labels() && columns.label.is_none() => {
+                        opening.drop_labels(&reason);
+                    }
+                    read => read.map_err(in_group)?,
+                }
             }
             if depth == Depth::All {
                 let images = group.images;
@@ -167,6 +176,14 @@ impl Opening {
             }
         }
         Ok(opening)
+    }
+}
+
+impl Opening {
+    /// Takes the rows as unlabeled.
+    fn drop_labels(&mut self, reason: &str) {
+        (self.labels, self.layout.label) = (Labels::default(), None);
+        self.layout.no_label = Some(reason.to_owned());
     }
 }
 

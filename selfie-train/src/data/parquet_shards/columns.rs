@@ -92,6 +92,11 @@ pub(in super::super) enum Values {
 }
 
 impl Values {
+    /// Whether a column of such values may hold something else than labels, whatever its name.
+    pub(super) fn may_be_no_labels(self) -> bool {
+        matches!(self, Self::Floats | Self::Words)
+    }
+
     /// Whether labels of both kinds can be classes of one set.
     pub(super) fn agrees_with(self, other: Self) -> bool {
         let class = |values| match values {

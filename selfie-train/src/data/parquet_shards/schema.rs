@@ -87,7 +87,10 @@ impl Layout {
         for (what, ours, theirs) in pairs {
             let agree = match (ours, theirs) {
                 (Some(ours), Some(theirs)) => ours.name == theirs.name && ours.values.agrees_with(theirs.values),
-                (ours, theirs) => ours.is_none() && theirs.is_none(),
+                // A file whose values are no labels makes the whole set unlabeled.
+                (ours, theirs) => {
+                    (ours.is_none() && theirs.is_none()) || self.no_label.is_some() || other.no_label.is_some()
+                }
             };
             if !agree {
                 return Some(format!("{what} column {}, expected {}", describe(theirs), describe(ours)));
