@@ -74,7 +74,13 @@ impl Index {
 
     /// Adds the samples of one shard of `length` bytes.
     pub(in super::super) fn add(&mut self, mut shard: impl Read + Seek, length: u64) -> Result<(), String> {
-        let Found { samples, labels_apart, unread } = scan(&mut shard, length)?;
+        let Found { samples, labels_apart, unread, splits } = scan(&mut shard, length)?;
+        if let [Some(train), Some(test)] = splits {
+            return Err(format!(
+                "an archive of the folders {train} and {test}, expected shards of one split each\nhint: unpack it, and use \
+                 the folder"
+            ));
+        }
         let count = samples.len();
         samples.into_iter().try_for_each(|sample| self.push(&sample))?;
         self.labels_apart = self.labels_apart.saturating_add(u32::try_from(labels_apart).unwrap_or(u32::MAX));

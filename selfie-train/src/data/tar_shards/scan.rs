@@ -17,6 +17,7 @@ use tar::Archive;
 use super::super::label_words::some_word;
 use super::super::names::os_name;
 use super::super::source::has_image_suffix;
+use super::super::splits::{TEST_NAMES, TRAIN_NAMES};
 
 /// The longest label that is read.
 const LONGEST_LABEL: u64 = 4096;
@@ -37,6 +38,8 @@ pub(super) struct Found {
     pub(super) labels_apart: usize,
     /// The first archive in the archive that is not read: a compressed one, or one two levels deep.
     pub(super) unread: Option<String>,
+    /// Folders of images that are called like a split to train on, and like one to test on.
+    pub(super) splits: [Option<String>; 2],
 }
 
 /// A member's path and the place of its content.
@@ -134,8 +137,23 @@ impl Found {
 
     fn push(&mut self, members: Members) {
         match members.image {
-            Some((path, bytes)) => self.samples.push(Sample { path, bytes, label: members.label }),
+            Some((path, bytes)) => {
+                self.look_for_splits(&path);
+                self.samples.push(Sample { path, bytes, label: members.label });
+            }
             None => self.labels_apart += usize::from(members.label.is_some()),
+        }
+    }
+
+    /// Remembers folders of an image that are called like splits.
+    fn look_for_splits(&mut self, path: &[u8]) {
+        let folders = path.split(|&byte| byte == b'/').rev().skip(1);
+        for name in folders.map(|part| key_and_suffix(part).0) {
+            for (found, words) in self.splits.iter_mut().zip([&TRAIN_NAMES[..], &TEST_NAMES]) {
+                if found.is_none() && words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
+                    *found = Some(shown(name));
+                }
+            }
         }
     }
 }

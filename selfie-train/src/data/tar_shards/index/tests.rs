@@ -52,6 +52,15 @@ fn what_is_no_whole_tar_is_told() {
 }
 
 #[test]
+fn an_archive_of_a_tree_with_splits_is_not_taken_for_a_shard() {
+    let error = indexed(&tar_of(&[("d/train/cat/1.png", b"x"), ("d/Val/cat/1.png", b"y")])).unwrap_err();
+    assert!(error.contains("an archive of the folders train and Val, expected shards of one split each"), "{error}");
+    let (train, test) = (tar_of(&[("1.png", b"x")]), tar_of(&[("2.png", b"y")]));
+    assert!(indexed(&tar_of(&[("train.tar", &train), ("test.tar", &test)])).is_err());
+    assert!(indexed(&tar_of(&[("train/1.png", b"x"), ("train/test.png", b"y"), ("trainval/2.png", b"z")])).is_ok());
+}
+
+#[test]
 fn a_kept_index_is_the_same_until_a_shard_changes() {
     let folder = tempfile::tempdir().unwrap();
     let (shard, cache) = (folder.path().join("0.tar"), folder.path().join("cache"));
