@@ -31,6 +31,8 @@ mod error;
 mod folder;
 mod holdout;
 mod hub;
+#[cfg(feature = "candle-datasets")]
+mod idx;
 mod image8;
 mod imagenet32;
 mod index_cache;

@@ -21,6 +21,9 @@ pub struct Options {
 /// What several processes that share a training are built with; `.ci/packages` installs what it needs.
 const RANKS: &str = "--features=selfie-eval/mpi";
 
+/// The data sets that `candle-datasets` reads: some 160 crates more, so not a part of `cargo test --workspace`.
+const DATASETS: &str = "--features=selfie-eval/candle-datasets";
+
 /// A name, the arguments of cargo, and a variable for it.
 struct Step {
     name: &'static str,
@@ -42,6 +45,11 @@ const STEPS: &[Step] = &[
         variable: None,
     },
     Step { name: "test of ranks", arguments: &["test", "--workspace", RANKS, "--test", "ranks"], variable: None },
+    Step {
+        name: "test of candle-datasets",
+        arguments: &["test", "--workspace", DATASETS, "--test", "datasets"],
+        variable: None,
+    },
     Step {
         name: "docs",
         arguments: &["doc", "--workspace", "--no-deps"],

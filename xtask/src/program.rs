@@ -1,8 +1,8 @@
 //! The commands of the program `selfie`: build it in release, then become it.
 //!
-//! Three options are looked at here, because they matter before the program starts: `--device` and `--ranks` choose what is
-//! built, `--ranks` starts it several times, and `--threads` sets RAYON_NUM_THREADS, which candle reads once. Everything
-//! else is the program's affair. On Unix
+//! Some arguments are read here, because they matter before the program starts: `--device`, `--ranks` and data sets of the crate
+//! `candle-datasets` choose what is built, `--ranks` starts it several times, and `--threads` sets RAYON_NUM_THREADS, which
+//! candle reads once. Everything else is the program's affair. On Unix
 //! it replaces this process, so signals and exit status are its own.
 
 use std::ffi::{OsStr, OsString};
@@ -49,6 +49,9 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
         mpirun::check()?;
         // Ranks on cards talk by NCCL.
         features.push(if features.contains(&"cuda") { "nccl" } else { "mpi" });
+    }
+    if arguments.iter().any(|argument| needs_datasets(&argument.to_string_lossy())) {
+        features.push("candle-datasets");
     }
     let program = build(&features)?;
     let mut command = Command::new(&program);
@@ -98,6 +101,26 @@ fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
         }
     }
     value
+}
+
+/// Data of these schemes are read by the crate `candle-datasets`.
+const DATASETS: [&str; 2] = ["mnist:", "fashion-mnist:"];
+
+/// Whether an argument names data of [`DATASETS`], or is a run or a configuration that does.
+fn needs_datasets(argument: &str) -> bool {
+    // `--data DATA`, `--data=DATA`, `--set data.source=DATA`, `--set=data.source=DATA`.
+    let value = argument.rsplit('=').next().unwrap_or_default().trim_matches('"');
+    if DATASETS.iter().any(|scheme| value.starts_with(scheme)) {
+        return true;
+    }
+    let path = Path::new(value);
+    let file = if path.is_dir() { path.join("config.toml") } else { path.to_path_buf() };
+    if file.extension().is_none_or(|suffix| suffix != "toml") {
+        return false;
+    }
+    let config = std::fs::read_to_string(file).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let source = config.as_ref().and_then(|config| config.get("data")?.get("source")?.as_str());
+    source.is_some_and(|source| DATASETS.iter().any(|scheme| source.starts_with(scheme)))
 }
 
 /// The cargo feature that a device needs, refused here where it cannot run. What is no device is left to the program.
@@ -215,6 +238,21 @@ mod tests {
             Some(problem) => assert!(feature(Some("cuda:0")).unwrap_err().0.contains(&problem)),
             None => assert_eq!(feature(Some("cuda:0")).unwrap(), Some("cuda")),
         }
+    }
+
+    #[test]
+    fn data_sets_of_the_crate_are_found_in_arguments_runs_and_configurations() {
+        for argument in ["mnist:x", "--data=fashion-mnist:x", "data.source=mnist:x", "--set=data.source=\"mnist:x\""] {
+            assert!(needs_datasets(argument), "{argument}");
+        }
+        let run = tempfile::tempdir().unwrap();
+        let config = run.path().join("config.toml");
+        let (as_run, as_file) = (run.path().to_string_lossy(), config.to_string_lossy());
+        for (source, needed) in [("fashion-mnist:x", true), ("cifar10:x", false), ("mnist", false)] {
+            std::fs::write(&config, format!("[data]\nsource = \"{source}\"\n")).unwrap();
+            assert_eq!((needs_datasets(&as_run), needs_datasets(&as_file)), (needed, needed), "{source}");
+        }
+        assert!(!needs_datasets("--data") && !needs_datasets("photos/mnist") && !needs_datasets(""));
     }
 
     #[test]

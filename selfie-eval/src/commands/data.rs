@@ -34,7 +34,7 @@ enum Command {
 #[derive(clap::Args)]
 struct Source {
     /// Images: sample, a path (what it holds is recognised), or folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR,
-    /// parquet:GLOB, tar:GLOB, hf:OWNER/NAME
+    /// mnist:DIR, fashion-mnist:DIR, parquet:GLOB, tar:GLOB, hf:OWNER/NAME
     #[arg(long, value_name = "DATA")]
     data: String,
     /// No progress

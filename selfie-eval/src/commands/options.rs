@@ -15,7 +15,7 @@ use super::screen::Screen;
 #[command(next_help_heading = "Options of every command")]
 pub struct Shared {
     /// Images: sample, a path (what it holds is recognised), or folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR,
-    /// parquet:GLOB, tar:GLOB, hf:OWNER/NAME [default: that of the settings]
+    /// mnist:DIR, fashion-mnist:DIR, parquet:GLOB, tar:GLOB, hf:OWNER/NAME [default: that of the settings]
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// What to do about an image that cannot be read: skip (replace it, list it in bad-images.txt) or fail

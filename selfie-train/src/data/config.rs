@@ -21,7 +21,7 @@ use super::error::{DataError, DataResult};
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The `--data` string: `sample`, a path, or one of `folder:DIR`, `list:FILE`, `cifar10:DIR`, `imagenet32:DIR`,
-    /// `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
+    /// `mnist:DIR`, `fashion-mnist:DIR`, `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
     pub source: String,
     /// Share of the training images kept away from training for the run's own curves, in [0, 1). They are chosen by a
     /// hash of their names, so they are the same images in every run.

@@ -43,7 +43,8 @@ struct Inner {
 
 impl Dataset {
     /// Opens one split of the data that a `--data` string names: `sample`, a path, or one of `folder:DIR`, `list:FILE`,
-    /// `cifar10:DIR`, `imagenet32:DIR`, `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
+    /// `cifar10:DIR`, `imagenet32:DIR`, `mnist:DIR` and `fashion-mnist:DIR` (both with the feature `candle-datasets`),
+    /// `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
     ///
     /// Images are only listed, with their labels; CIFAR-10's binary files are read into memory and checked. An image that
     /// cannot be read is an error, unless [`Dataset::with_bad_images`] says otherwise.

@@ -7,6 +7,7 @@
 //! | `list:FILE` | a text file, one image path a line, maybe a tab and a label |
 //! | `cifar10:DIR` | CIFAR-10: the official binary files, or the hub's parquet files |
 //! | `imagenet32:DIR` | downsampled ImageNet: `train_data_batch_*.npz`, `val_data.npz` |
+//! | `mnist:DIR`, `fashion-mnist:DIR` | their idx files, with the feature `candle-datasets` |
 //! | `parquet:GLOB` | parquet files in the hub's image layout, or a folder of them |
 //! | `tar:GLOB` | WebDataset shards, or a folder of them |
 //! | `hf:OWNER/NAME` | a data set of the hub |
@@ -17,14 +18,16 @@ use std::path::{Path, PathBuf};
 use super::cifar::{self, Cifar};
 use super::error::{DataError, DataResult};
 use super::hub::{Hub, RepoName};
+#[cfg(feature = "candle-datasets")]
+use super::idx;
 use super::imagenet32;
 use super::source::{Opened, Split, has_image_suffix};
 use super::splits::{Sides, sides};
 use super::{folder, list, parquet_shards, tar_shards};
 
 /// The forms of a `--data` string, for messages.
-pub(super) const SCHEMES: &str =
-    "sample, folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR, parquet:GLOB, tar:GLOB, hf:OWNER/NAME, or a path";
+pub(super) const SCHEMES: &str = "sample, folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR, mnist:DIR, fashion-mnist:DIR, parquet:GLOB, \
+     tar:GLOB, hf:OWNER/NAME, or a path";
 
 /// What a `--data` string turned out to be.
 enum Kind {
@@ -32,6 +35,8 @@ enum Kind {
     List(PathBuf),
     Cifar(PathBuf),
     Imagenet32(imagenet32::Files),
+    #[cfg(feature = "candle-datasets")]
+    Idx(idx::IdxSet, PathBuf),
     Parquet(Sides<PathBuf>, &'static [&'static str], parquet_shards::Wanted),
     Tar(Sides<PathBuf>),
 }
@@ -43,6 +48,8 @@ pub(super) fn open(given: &str, split: Split) -> DataResult<Opened> {
         Kind::List(file) => list::open(given, &file, split),
         Kind::Cifar(dir) => cifar::open(given, &dir, split),
         Kind::Imagenet32(files) => imagenet32::open(given, &files, split),
+        #[cfg(feature = "candle-datasets")]
+        Kind::Idx(set, dir) => idx::open(given, set, &dir, split),
         Kind::Parquet(files, classes, columns) => parquet_shards::open(given, &files, split, classes, &columns),
         Kind::Tar(files) => tar_shards::open(given, &files, split),
     }
@@ -67,6 +74,13 @@ fn kind(given: &str) -> DataResult<Kind> {
                 || DataError::format(&dir, "no train_data_batch_1.npz, expected downsampled ImageNet as .npz files");
             Ok(Kind::Imagenet32(imagenet32::Files::find(&dir)?.ok_or_else(none)?))
         }
+        #[cfg(feature = "candle-datasets")]
+        Some((set @ ("mnist" | "fashion-mnist"), dir)) => Ok(Kind::Idx(idx::IdxSet::of(set), existing_folder(dir)?)),
+        #[cfg(not(feature = "candle-datasets"))]
+        Some(("mnist" | "fashion-mnist", _)) => {
+            let reason = format!("got {given:?}, but this program was built without the feature candle-datasets");
+            Err(DataError::config("data.source", reason))
+        }
         Some(("parquet", pattern)) => {
             let (pattern, columns) = parquet_shards::Wanted::split(pattern);
             Ok(Kind::Parquet(shards(pattern, "parquet")?, &[], columns))
@@ -89,7 +103,7 @@ fn kind(given: &str) -> DataResult<Kind> {
 /// Splits `word:rest`. One letter before the colon is a Windows drive, not a scheme; a path has no such word either.
 pub(super) fn scheme(given: &str) -> Option<(&str, &str)> {
     let (word, rest) = given.split_once(':')?;
-    let is_word = word.len() > 1 && word.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_word = word.len() > 1 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     is_word.then_some((word, rest))
 }
 
@@ -274,6 +288,7 @@ mod tests {
     #[test]
     fn a_scheme_is_a_word_before_a_colon() {
         assert_eq!(scheme("cifar10:/data"), Some(("cifar10", "/data")));
+        assert_eq!(scheme("fashion-mnist:x"), Some(("fashion-mnist", "x")));
         assert_eq!(scheme("C:\\photos"), None);
         assert_eq!(scheme("/data/a:b"), None);
         assert_eq!(scheme("photos"), None);

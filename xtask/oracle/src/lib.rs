@@ -1,1 +1,0 @@
-//! Nothing: the tests beside it are what this package is for.
