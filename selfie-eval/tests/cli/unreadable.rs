@@ -12,7 +12,11 @@ use selfie_train::{
 };
 use serde_json::Value;
 
-use crate::place::{Place, TINY, json};
+use crate::place::{Place, json};
+
+/// A network of width 2 on images of 16 pixels.
+const SMALL: &str = "--preset quick --set encoder.width=2 --set encoder.depths=[1,1,1] --set patch.image_size=16 \
+                     --set patch.patch_size=4 --set run.log_every=1";
 
 /// A picture of `side` pixels whose brightness tells its class, with a shade of its own.
 fn png(side: usize, class: usize, classes: usize, number: usize) -> Vec<u8> {
@@ -26,6 +30,7 @@ fn tiny(source: &Path) -> RunConfig {
     let mut config = RunConfig::preset("quick").unwrap();
     config.data.source = source.display().to_string();
     (config.data.holdout, config.data.workers) = (0.2, 1);
+    (config.patch.image_size, config.patch.patch_size) = (16, 4);
     (config.encoder.width, config.encoder.depths, config.attnpool.depth) = (2, vec![1, 1, 1], 1);
     (config.run.steps, config.run.batch_size) = (1, 8);
     (config.run.eval_masks, config.run.knn_images, config.run.log_every) = (1, 16, 1);
@@ -126,7 +131,7 @@ fn four_hundred(place: &Place) -> Vec<String> {
         for number in 0..count {
             let class = number % 4;
             let name = format!("images/{split}/{}/{number:03}.png", ["a", "b", "c", "d"][class]);
-            place.write(&name, &png(32, class, 4, number));
+            place.write(&name, &png(16, class, 4, number));
         }
     }
     let folder = place.path("images");
@@ -182,9 +187,7 @@ fn every_command_takes_unreadable_images_and_prints_the_figures_of_the_others() 
     let train = "--data images --batch-size 16 --steps 3 --set data.holdout=0.2";
     let tuned = "--from run --data images --batch-size 16 --steps 2";
     for place in [&cut, &empty] {
-        place.run(
-            &format!("pretrain {TINY} {train} --set run.eval_every=2 --out run --quiet").replace("--batch-size 8", ""),
-        );
+        place.run(&format!("pretrain {SMALL} {train} --set run.eval_every=2 --out run --quiet"));
     }
     let read = |place: &Place, name: &str| std::fs::read(place.path(name)).unwrap();
     let checkpoint = "run/checkpoints/step-00000003.safetensors";
