@@ -45,7 +45,7 @@ impl KnnReport {
     /// read if there are fewer), each kind of features and each k; `progress` is told the number of images extracted.
     ///
     /// # Errors
-    /// [`Error::Config`] where a k is 0 or larger than the number of training images; where an image cannot be read.
+    /// Returns [`Error::Config`] if a k is 0 or larger than the number of training images, or an error if no image can be read.
     pub fn of(
         frozen: &Frozen,
         kinds: &[FeatureKind],
@@ -68,14 +68,9 @@ impl KnnReport {
 
 fn ask(both: &BothSplits, classes: &[String], ks: Option<&[usize]>) -> Result<Vec<KnnResult>> {
     let BothSplits { train, test } = both;
-    let images = train.rows.len(); // those that could be read
-    let mut usual = vec![20.min(images), 200.min(images)];
-    usual.dedup();
-    let ks = ks.unwrap_or(&usual);
-    if let Some(k) = ks.iter().find(|&&k| k > images) {
-        let reason = format!("met {k}, expected 1 to {images}, the training images that could be read");
-        return Err(Error::config("--k", reason));
-    }
+    // Images that cannot be read leave fewer neighbors.
+    let mut ks: Vec<_> = ks.unwrap_or(&[20, 200]).iter().map(|&k| k.min(train.rows.len())).collect();
+    ks.dedup();
     let bank = Neighbours::of(&train.rows)?;
     let nearest = bank.nearest(test.rows.values(), ks.iter().copied().max().unwrap_or(0))?;
     let most = ks.iter().copied().max().unwrap_or(0);

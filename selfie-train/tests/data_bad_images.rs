@@ -87,6 +87,14 @@ fn more_than_the_limit_ends_the_run_and_says_so() {
 }
 
 #[test]
+fn one_image_that_can_be_read_is_enough_to_train_on() {
+    let bad = BadImages::new(OnBadImage::Skip, 0.05);
+    let dir = folder(1000, &(0..39).collect::<Vec<_>>());
+    let few = open(&dir, &bad).select(&(0..40).collect::<Vec<_>>()).unwrap(); // a label budget's, say
+    assert!(training(&few, 2, 0..80).unwrap().iter().all(|batch| batch.indices == [39; 8]));
+}
+
+#[test]
 fn fail_ends_with_the_first_one() {
     let dir = folder(40, &[5]);
     let text = training(&open(&dir, &BadImages::new(OnBadImage::Fail, 0.05)), 2, 0..400).unwrap_err().to_string();

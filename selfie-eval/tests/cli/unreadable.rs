@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use candle_core::Device;
 use rand::seq::index;
-use selfie_eval::write_report;
+use selfie_eval::{Embed, EmbedFormat, EmbedSplit, Error, FeatureKind, Origin, write_report};
 use selfie_train::{
-    Dataset, DeviceChoice, Image8, PretrainOptions, Purpose, RunConfig, RunDir, Split, encode_png, pretrain,
+    Dataset, DeviceChoice, Image8, PretrainOptions, Purpose, RunConfig, RunDir, Split, StopFlag, encode_png, pretrain,
     read_metrics, stream,
 };
 use serde_json::Value;
@@ -228,5 +229,60 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &to.join(entry.file_name())),
             false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
         }
+    }
+}
+
+#[test]
+fn k_is_at_most_the_number_of_images_that_can_be_read() {
+    let place = Place::new();
+    for (split, count) in [("train", 18), ("test", 6)] {
+        for number in 0..count {
+            let name = format!("images/{split}/{}/{number:02}.png", ["a", "b"][number % 2]);
+            place.write(&name, &png(16, number % 2, 2, number));
+        }
+    }
+    place.write("images/train/a/04.png", b"no image");
+    let knn = |k: &str| {
+        let found = json(&place, &format!("knn-eval --from scratch {SMALL} --data images --features image {k}"));
+        let results = found["results"].as_array().unwrap();
+        (found["train_images"].clone(), results.iter().map(|result| result["k"].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(knn(""), (17.into(), vec![17.into()]));
+    assert_eq!(knn("--k 3,18"), (17.into(), vec![3.into(), 17.into()]));
+}
+
+#[test]
+fn an_embedding_that_is_stopped_after_each_batch_ends_in_the_same_bytes() {
+    let place = Place::new();
+    // Unreadable at both ends of a batch of eight, and a whole batch; the last image too.
+    let bad: BTreeSet<_> = [0, 7, 9, 15].into_iter().chain(24..32).chain([39, 62]).collect();
+    for number in 0..63 {
+        let image = if bad.contains(&number) { b"no image".to_vec() } else { png(8, number % 2, 2, number) };
+        place.write(&format!("images/{number:03}.png"), &image);
+    }
+    let mut config = tiny(&place.path("images"));
+    config.data.max_bad_images = 0.5;
+    let embed = || {
+        let kinds = [FeatureKind::Image];
+        Embed::prepare(config.clone(), &Origin::scratch(), &kinds, EmbedSplit::All, &Device::Cpu).unwrap()
+    };
+    let straight = embed().run(&place.path("a.npy"), EmbedFormat::Npy, &StopFlag::default(), &mut |_| ()).unwrap();
+    assert_eq!((straight.images, straight.left_out), (63 - bad.len(), bad.len()));
+    let mut stops = Vec::new();
+    loop {
+        let stop = StopFlag::default();
+        let mut asked = 0;
+        let mut after_one = |_| {
+            asked += 1;
+            stop.store(asked > 1, Ordering::SeqCst); // the first call tells where it goes on
+        };
+        match embed().run(&place.path("b.npy"), EmbedFormat::Npy, &stop, &mut after_one) {
+            Err(Error::Stopped { done, .. }) => stops.push(done),
+            ended => break drop(ended.unwrap()),
+        }
+    }
+    assert_eq!(stops, [8, 16, 24, 40, 48, 56, 63]);
+    for (a, b) in [("a.npy", "b.npy"), ("a.tsv", "b.tsv")] {
+        assert_eq!(std::fs::read(place.path(a)).unwrap(), std::fs::read(place.path(b)).unwrap());
     }
 }

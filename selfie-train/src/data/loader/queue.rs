@@ -17,8 +17,10 @@ use crate::data::order::{Order, Place, replacements};
 use crate::data::transform::Transform;
 use crate::seed::{Purpose, hash_name, stream};
 
-/// Images that are drawn for one that cannot be read, at most.
+/// Images that are drawn for one that cannot be read.
 const ATTEMPTS: usize = 20;
+/// Images behind it that are tried if none of the drawn ones can be read: all of a small set, such as a few labeled images.
+const SCAN: usize = 1000;
 
 /// Everything that decides what the batches hold, but their order.
 pub(super) struct Plan {
@@ -167,21 +169,23 @@ impl Queue {
     fn prepare(&self, place: Place) -> DataResult<Loaded> {
         let Plan { dataset, config, .. } = &self.plan;
         let mut bad = Vec::new();
-        let mut others = replacements(config.seed, place, dataset.len());
+        let drawn = replacements(config.seed, place, dataset.len()).take(ATTEMPTS);
+        let behind = (1..dataset.len().min(SCAN)).map(|n| (place.index + n) % dataset.len());
+        let mut others = drawn.chain(behind);
         let mut index = place.index;
         loop {
             let error = match self.load(Place { index, ..place }) {
                 Ok(image) => return Ok(Loaded { image: Some((index, image)), bad }),
                 Err(error) => error,
             };
-            let given_up = self.shuffled && bad.len() == ATTEMPTS;
-            if given_up || !dataset.bad_images().skips(&error) {
+            if !dataset.bad_images().skips(&error) {
                 return Err(error);
             }
             bad.push((index, error.reason()));
-            match others.next().filter(|_| self.shuffled) {
+            match others.next() {
+                _ if !self.shuffled => return Ok(Loaded { image: None, bad }),
                 Some(other) => index = other,
-                None => return Ok(Loaded { image: None, bad }),
+                None => return Err(error),
             }
         }
     }
