@@ -19,6 +19,7 @@ mod plan;
 mod pools;
 mod pretrain;
 mod pretrain_imagenet;
+mod recognized;
 mod report;
 mod result_file;
 mod runs;

@@ -42,9 +42,9 @@ impl Labelled {
             error => error.into(),
         })?;
         let (source, bad) = (config.source.as_str(), config.bad_images());
-        let all = Dataset::open(source, Split::Train)?.with_bad_images(&bad);
+        let all = config.open(Split::Train)?.with_bad_images(&bad);
         let train = label_subset(&all, parsed, seed)?;
-        let test = Dataset::open(source, Split::Test)?.with_bad_images(&bad);
+        let test = config.open(Split::Test)?.with_bad_images(&bad);
         let labelled: Vec<_> = (0..test.len()).filter(|&i| test.label(i).is_some()).collect();
         if labelled.is_empty() {
             return Err(DataError::NoLabels { given: format!("the test split of {source}") }.into());

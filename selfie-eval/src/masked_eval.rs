@@ -161,10 +161,10 @@ impl MaskedEval {
 
 fn open_split(config: &RunConfig, split: Option<EvalSplit>) -> Result<(Dataset, EvalSplit)> {
     let (source, bad) = (&config.data.source, config.data.bad_images());
-    let train = Dataset::open(source, Split::Train)?.with_bad_images(&bad);
+    let train = config.data.open(Split::Train)?.with_bad_images(&bad);
     let split = split.unwrap_or(if train.has_test_split() { EvalSplit::Test } else { EvalSplit::HeldOut });
     let images = match split {
-        EvalSplit::Test => Dataset::open(source, Split::Test)?.with_bad_images(&bad),
+        EvalSplit::Test => config.data.open(Split::Test)?.with_bad_images(&bad),
         EvalSplit::Train => train.split_holdout(config.data.holdout)?.0,
         EvalSplit::HeldOut => train.split_holdout(config.data.holdout)?.1,
     };

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! open ── folder, list, cifar, imagenet32, parquet_shards, tar_shards, hub     a --data string to a source
-//! source ── storage, blocks, spans, names, label_words, splits, index_cache, npz        what sources are made of
+//! source ── storage, recognized, shards, blocks, spans, names, label_words, splits, index_cache, npz   what sources are made of
 //! dataset ── holdout, labels, visit    a numbered set and its parts
 //! decode                       a file's bytes to pixels
 //! image8 ── resize, colour     bytes to bytes
@@ -28,6 +28,7 @@ mod dataset;
 mod decode;
 mod draw;
 mod error;
+mod escape;
 mod folder;
 mod holdout;
 mod hub;
@@ -46,7 +47,9 @@ mod npz;
 mod open;
 mod order;
 mod parquet_shards;
+mod recognized;
 mod resize;
+mod shards;
 mod source;
 mod spans;
 mod splits;
@@ -62,12 +65,14 @@ pub use colour::Colours;
 pub use config::{Augment, DataConfig};
 pub use dataset::Dataset;
 pub use error::{DataError, DataResult};
+pub use escape::{escape_controls, escape_field};
 pub use hub::{HubFile, HubUpload, fetch_weights};
 pub use image8::Image8;
 pub use labels::{LabelBudget, label_subset};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use normalise::{Normalise, channel_stats, channel_stats_of};
 pub use open::fetch_data;
+pub use recognized::{Recognized, RecognizedSplit, SplitRole, observe_recognized};
 pub use source::Split;
 pub use transform::Transform;
 pub use visit::visit_images;

@@ -164,6 +164,8 @@ fn is_data_config(error: &DataError) -> bool {
             | D::NoImages { .. }
             | D::UnknownScheme { .. }
             | D::NoSplit { .. }
+            | D::Mixed { .. }
+            | D::List { .. }
             | D::NoLabels { .. }
             | D::Config { .. }
     )

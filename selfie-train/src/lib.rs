@@ -36,8 +36,9 @@ pub use config::{
 };
 pub use data::{
     Augment, BadImages, Batch, Colours, DataConfig, DataError, DataResult, Dataset, HubFile, HubUpload, Image8,
-    LabelBudget, Loader, LoaderConfig, Normalise, OnBadImage, Split, Transform, channel_stats, channel_stats_of,
-    fetch_data, fetch_weights, label_subset, visit_images,
+    LabelBudget, Loader, LoaderConfig, Normalise, OnBadImage, Recognized, RecognizedSplit, Split, SplitRole, Transform,
+    channel_stats, channel_stats_of, escape_controls, escape_field, fetch_data, fetch_weights, label_subset,
+    observe_recognized, visit_images,
 };
 pub use device::{DeviceChoice, describe_device};
 pub use ema::Ema;

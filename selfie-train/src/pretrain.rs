@@ -135,7 +135,7 @@ impl Pretraining {
 
         // What is held out never trains; mean and deviation become part of the settings.
         let bad = config.data.bad_images();
-        let all = ranks.root_first(|| Dataset::open(&config.data.source, Split::Train))?.with_bad_images(&bad);
+        let all = ranks.root_first(|| config.data.open(Split::Train))?.with_bad_images(&bad);
         let all = all.with_channels(config.encoder.in_channels);
         let (train, held_out) = all.split_holdout(config.data.holdout)?;
         if config.data.mean.is_empty() {

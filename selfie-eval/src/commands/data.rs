@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use selfie_eval::{Error, Result, Stats, Verified, split_name, stats, verify};
-use selfie_train::{BadImages, Dataset, OnBadImage, Split, fetch_data};
+use selfie_train::{BadImages, DataConfig, Dataset, OnBadImage, Recognized, Split, fetch_data};
 use serde::Serialize;
 
 use super::screen::Screen;
@@ -79,6 +79,7 @@ struct StatsOptions {
 #[derive(Serialize)]
 struct Report<'a, T> {
     data: &'a str,
+    recognized: Option<Recognized>,
     splits: Vec<T>,
 }
 
@@ -103,21 +104,17 @@ pub fn run(options: &Options) -> Result<()> {
 
 impl Source {
     fn screen(&self) -> Screen {
-        Screen::new(self.json, self.quiet)
+        Screen::new(self.json, self.quiet).describing_data()
     }
 
     /// The splits that are there, of those wanted.
     fn open(&self, only: Option<&str>) -> Result<Vec<(Split, Dataset)>> {
-        let wanted = |split: Split| only.is_none_or(|only| only == split_name(split));
-        let mut opened = Vec::new();
-        if wanted(Split::Train) {
-            opened.push((Split::Train, Dataset::open(&self.data, Split::Train)?));
-        }
-        let has_test = opened.first().is_none_or(|(_, train)| train.has_test_split());
-        if wanted(Split::Test) && has_test {
-            opened.push((Split::Test, Dataset::open(&self.data, Split::Test)?));
-        }
-        Ok(opened)
+        let config = DataConfig { source: self.data.clone(), ..Default::default() };
+        Ok(match only {
+            Some("train") => vec![(Split::Train, config.open(Split::Train)?)],
+            Some(_) => vec![(Split::Test, config.open(Split::Test)?)],
+            None => config.open_all()?,
+        })
     }
 }
 
@@ -138,8 +135,9 @@ fn run_verify(options: &Verify) -> Result<()> {
         screen.result(verified(&found, &options.source.data))?;
         splits.push(found);
     }
+    let recognized = opened.first().map(|(_, data)| data.recognized().clone());
     let (bad, images) = splits.iter().fold((0, 0), |sum, split| (sum.0 + split.bad.len(), sum.1 + split.images));
-    screen.json(&Report { data: &options.source.data, splits })?;
+    screen.json(&Report { data: &options.source.data, recognized, splits })?;
     if bad as f64 <= options.max_bad_images * images as f64 {
         return Ok(());
     }
@@ -154,6 +152,7 @@ fn run_stats(options: &StatsOptions) -> Result<()> {
     // The share of bad images is judged over all splits.
     let bad = BadImages::new(policy, MAX_BAD);
     let opened = options.source.open(options.split.as_deref())?;
+    let recognized = opened.first().map(|(_, data)| data.recognized().clone());
     let opened: Vec<_> = opened.into_iter().map(|(split, data)| (split, data.with_bad_images(&bad))).collect();
     for (split, data) in opened {
         let bar = screen.bar(most.min(data.len()), split_name(split));
@@ -162,7 +161,7 @@ fn run_stats(options: &StatsOptions) -> Result<()> {
         screen.result(measured(&found, &options.source.data))?;
         splits.push(found);
     }
-    screen.json(&Report { data: &options.source.data, splits })
+    screen.json(&Report { data: &options.source.data, recognized, splits })
 }
 
 fn run_fetch(options: &Source) -> Result<()> {

@@ -97,7 +97,7 @@ impl Shared {
 
     /// Where text goes.
     pub fn screen(&self) -> Screen {
-        Screen::new(self.json, self.quiet)
+        Screen::new(self.json, self.quiet).describing_data()
     }
 }
 

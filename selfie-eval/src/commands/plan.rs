@@ -64,6 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
     let config = RunConfig::resolve(&options.preset, options.config.as_deref(), &overrides)?;
     let device = options.device.parse::<DeviceChoice>()?;
 
+    let screen = Screen::new(options.json, options.json).describing_data();
     // What can be refused is refused before anything is measured.
     let images = Images::of(&options.preset, &config, options.images, options.image_bytes)?;
     let (speed, bandwidth) = (options.images_per_second.map(Speed::given), options.bandwidth.map(Bandwidth::given));
@@ -87,7 +88,6 @@ pub fn run(options: &Options) -> Result<()> {
         plan.bandwidth = Bandwidth::measured();
     }
     let costs = plan.costs()?;
-    let screen = Screen::new(options.json, options.json);
     screen.result(words(&options.preset, &plan, &costs))?;
     screen.json(&json!({ "preset": options.preset, "parameters": plan.model.parameters, "costs": costs }))
 }

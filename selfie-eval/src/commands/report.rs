@@ -29,8 +29,8 @@ pub fn run(options: &Options) -> Result<()> {
     let run = RunDir::open(&options.run)?;
     pools::ensure(0)?;
     let device = options.device.parse::<DeviceChoice>()?.select()?;
+    let screen = Screen::new(options.json, options.json).describing_data();
     let written = write_report(&run, &device)?;
-    let screen = Screen::new(options.json, options.json);
     if let Some(reason) = &written.left_out {
         complain(format!("what it learned is left out: {reason}"));
     }

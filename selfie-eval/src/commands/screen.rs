@@ -9,6 +9,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use selfie_eval::{Error, Result};
+use selfie_train::escape_controls;
 use serde::Serialize;
 
 /// The two streams, as `--json` and `--quiet` want them.
@@ -23,6 +24,14 @@ impl Screen {
         Self { json, quiet }
     }
 
+    /// This screen, with a description of all data that are opened from now on; not when quiet.
+    pub fn describing_data(self) -> Self {
+        if !self.quiet {
+            super::recognized::show_data();
+        }
+        self
+    }
+
     /// Says something that belongs before the results: settings, data. Nothing when quiet.
     pub fn note(&self, text: impl Display) -> Result<()> {
         if self.quiet { Ok(()) } else { self.result(text) }
@@ -31,7 +40,7 @@ impl Screen {
     /// Says a result.
     pub fn result(&self, text: impl Display) -> Result<()> {
         if !self.json {
-            return to_stdout(&text.to_string());
+            return to_stdout(&escape_controls(&text.to_string()));
         }
         if !self.quiet {
             complain(text);
@@ -59,9 +68,9 @@ impl Screen {
     }
 }
 
-/// A line on stderr; there is nobody to tell where that fails.
+/// A line on stderr, without control characters of names in it; there is nobody to tell where that fails.
 pub fn complain(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", escape_controls(&text.to_string()));
 }
 
 /// A line on stdout.

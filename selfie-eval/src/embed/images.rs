@@ -48,16 +48,12 @@ pub(crate) struct Known {
 impl Images {
     pub(crate) fn open(config: &DataConfig, wanted: EmbedSplit) -> Result<Self> {
         let bad = config.bad_images();
-        let open = |split| Ok::<_, Error>((split, Dataset::open(&config.source, split)?.with_bad_images(&bad)));
         let parts = match wanted {
-            EmbedSplit::Train => vec![open(Split::Train)?],
-            EmbedSplit::Test => vec![open(Split::Test)?],
-            EmbedSplit::All => {
-                let train = open(Split::Train)?;
-                let test = train.1.has_test_split().then(|| open(Split::Test)).transpose()?;
-                [Some(train), test].into_iter().flatten().collect()
-            }
+            EmbedSplit::Train => vec![(Split::Train, config.open(Split::Train)?)],
+            EmbedSplit::Test => vec![(Split::Test, config.open(Split::Test)?)],
+            EmbedSplit::All => config.open_all()?,
         };
+        let parts = parts.into_iter().map(|(split, images)| (split, images.with_bad_images(&bad))).collect();
         Ok(Self { parts, bad })
     }
 

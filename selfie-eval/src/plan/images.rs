@@ -1,6 +1,6 @@
 //! The images of a plan: how many, and how large their files are.
 
-use selfie_train::{Dataset, RunConfig, Split};
+use selfie_train::{RunConfig, Split};
 
 use crate::error::{Error, Result};
 
@@ -55,7 +55,7 @@ impl Images {
                 Self { count, bytes_each: Some(bytes), bytes_origin, source: name.to_owned() }
             }
             (None, None) => {
-                let count = Dataset::open(source, Split::Train)?.len() as u64;
+                let count = config.data.open(Split::Train)?.len() as u64;
                 Self { source: source.clone(), ..Self::given(count, None)? }
             }
         };

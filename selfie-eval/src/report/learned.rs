@@ -56,7 +56,7 @@ impl Learned {
         let (config, store, task) = load_run(run, None, device)?;
         let bad = config.data.bad_images();
         let open = |split| {
-            let images = Dataset::open(&config.data.source, split)?.with_bad_images(&bad);
+            let images = config.data.open(split)?.with_bad_images(&bad);
             Ok::<_, crate::Error>(images.with_channels(config.encoder.in_channels))
         };
         let train = open(Split::Train)?;

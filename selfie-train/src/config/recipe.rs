@@ -9,8 +9,9 @@ use super::RunConfig;
 use crate::error::{Error, Result};
 
 /// Keys that change no bit of the weights.
-const CARRYING_OUT: [&str; 10] = [
+const CARRYING_OUT: [&str; 11] = [
     "data.source",
+    "data.test_splits",
     "data.workers",
     "data.on_bad_image",
     "data.max_bad_images",

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
+use super::recognized::{Recognized, RecognizedSplit, SplitRole};
 use super::source::{Opened, Source, Split, Stored, interleaved};
+use super::splits::missing;
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 32;
@@ -67,13 +69,21 @@ impl Cifar {
 /// Opens one split of the binaries in or below `dir`.
 pub(super) fn open(given: &str, dir: &Path, split: Split) -> DataResult<Opened> {
     let found = Cifar::find(dir).unwrap_or_else(|| dir.to_path_buf());
-    let has_test_split = Cifar::has_test(&found);
-    if split == Split::Test && !has_test_split {
-        let expected = "the file test_batch.bin";
-        return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
+    let mut recognized = Recognized::new("CIFAR-10's binary files");
+    let files = TRAIN_FILES.map(String::from).to_vec();
+    recognized.splits.push(RecognizedSplit::new("train", SplitRole::Train, files));
+    if Cifar::has_test(&found) {
+        recognized.splits.push(RecognizedSplit::new("test", SplitRole::Test, vec![TEST_FILE.to_owned()]));
+    } else if split == Split::Test {
+        return Err(missing(given, split, &[], "the file test_batch.bin"));
+    }
+    for part in &mut recognized.splits {
+        let sizes = part.places.iter().filter_map(|file| std::fs::metadata(found.join(file)).ok());
+        let images = sizes.map(|meta| meta.len()).sum::<u64>() / RECORD as u64;
+        (part.images, part.labeled) = (Some(images), Some(images));
     }
     let classes = CLASSES.map(String::from).to_vec();
-    Ok(Opened { source: Box::new(Cifar::read_split(&found, split)?), classes, has_test_split })
+    Ok(Opened::new(Cifar::read_split(&found, split)?, classes, recognized))
 }
 
 /// All batches of a split are equally long, in whole records; labels count from 0 to 9.

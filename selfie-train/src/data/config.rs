@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bad_images::{BadImages, OnBadImage};
 use super::colour::Colours;
+use super::dataset::Dataset;
 use super::error::{DataError, DataResult};
+use super::source::Split;
+use super::splits::Chosen;
 
 /// Which images a run reads, what it holds out, and how it augments them.
 ///
@@ -23,6 +26,12 @@ pub struct DataConfig {
     /// The `--data` string: `sample`, a path, or one of `folder:DIR`, `list:FILE`, `cifar10:DIR`, `imagenet32:DIR`,
     /// `mnist:DIR`, `fashion-mnist:DIR`, `parquet:GLOB`, `tar:GLOB`, `hf:OWNER/NAME`.
     pub source: String,
+    /// Splits to train on, by the names that are shown when the data are opened, such as `["train", "extra"]`. Empty: the
+    /// split that is called `train` or `training`, or all images of data without splits.
+    pub train_splits: Vec<String>,
+    /// Splits to test on, by name. Empty: the first one found of `val`, `validation`, `valid`, `dev`, `test`, `testing`,
+    /// `eval` and `evaluation`.
+    pub test_splits: Vec<String>,
     /// Share of the training images kept away from training for the run's own curves, in [0, 1). They are chosen by a
     /// hash of their names, so they are the same images in every run.
     pub holdout: f64,
@@ -89,6 +98,8 @@ impl Default for DataConfig {
         let colours = Colours::default();
         Self {
             source: "sample".into(),
+            train_splits: Vec::new(),
+            test_splits: Vec::new(),
             holdout: 0.02,
             workers: 2,
             augment: Augment::default(),
@@ -112,6 +123,34 @@ impl DataConfig {
     pub fn colours(&self) -> Colours {
         let &Self { jitter, jitter_share, grayscale, blur, .. } = self;
         Colours { jitter, jitter_share, grayscale, blur }
+    }
+
+    /// Opens one split of the data.
+    ///
+    /// # Errors
+    /// [`DataError`] names the folder, file, scheme or split and what was expected.
+    pub fn open(&self, split: Split) -> DataResult<Dataset> {
+        let chosen = Chosen { train: &self.train_splits, test: &self.test_splits };
+        Dataset::open_chosen(&self.source, split, &chosen)
+    }
+
+    /// Opens the split to train on and the split to test on, as far as the data have them.
+    ///
+    /// # Errors
+    /// As [`DataConfig::open`]; at least one split is required.
+    pub fn open_all(&self) -> DataResult<Vec<(Split, Dataset)>> {
+        let train = match self.open(Split::Train) {
+            Err(missing @ DataError::NoSplit { .. }) => match self.open(Split::Test) {
+                Ok(test) => return Ok(vec![(Split::Test, test)]),
+                Err(_) => return Err(missing),
+            },
+            train => train?,
+        };
+        let test = train.has_test_split().then(|| self.open(Split::Test)).transpose()?;
+        Ok([(Split::Train, Some(train)), (Split::Test, test)]
+            .into_iter()
+            .filter_map(|(split, data)| Some((split, data?)))
+            .collect())
     }
 
     /// An empty list of bad images, with this policy.

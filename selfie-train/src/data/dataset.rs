@@ -11,8 +11,10 @@ use super::decode::decode;
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
 use super::open;
+use super::recognized::{Recognized, RecognizedSplit, SplitRole, announce};
 use super::source::{Opened, Source, Split, Stored};
 use super::spans::Spans;
+use super::splits::Chosen;
 
 /// Images that are numbered, named, maybe labelled, and loaded one at a time.
 ///
@@ -52,11 +54,24 @@ impl Dataset {
     /// # Errors
     /// [`DataError`] names the folder, file or scheme and what was expected.
     pub fn open(source: &str, split: Split) -> DataResult<Self> {
-        Ok(Self::from_opened(source, open::open(source, split)?))
+        Self::open_chosen(source, split, &Chosen::default())
+    }
+
+    /// Opens one split of the data, with the splits that a configuration chooses.
+    pub(super) fn open_chosen(source: &str, split: Split, chosen: &Chosen) -> DataResult<Self> {
+        let opened = Self::from_opened(source, open::open(source, split, chosen)?);
+        announce(opened.recognized());
+        Ok(opened)
+    }
+
+    /// What the data were recognized as: their layout, all their splits, and what is not read.
+    pub fn recognized(&self) -> &Recognized {
+        &self.inner.opened.recognized
     }
 
     /// All images of a source, loaded as RGB.
-    pub(super) fn from_opened(given: &str, opened: Opened) -> Self {
+    pub(super) fn from_opened(given: &str, mut opened: Opened) -> Self {
+        opened.recognized.data = given.to_owned();
         let inner = Inner { given: given.to_string(), opened };
         Self { inner: Arc::new(inner), view: None, channels: RGB, bad: BadImages::default() }
     }
@@ -83,11 +98,10 @@ impl Dataset {
             return Err(DataError::config("images", reason));
         }
         let memory = Memory { images, labels: labels.to_vec() };
-        let opened = Opened {
-            source: Box::new(memory),
-            classes: classes.iter().map(ToString::to_string).collect(),
-            has_test_split: false,
-        };
+        let labeled = memory.labels.len();
+        let train = RecognizedSplit::new("train", SplitRole::Train, Vec::new()).counted(memory.images.len(), labeled);
+        let classes = classes.iter().map(ToString::to_string).collect();
+        let opened = Opened::new(memory, classes, Recognized::new("images in memory").with(train));
         Ok(Self::from_opened("images in memory", opened).with_channels(channels))
     }
 
@@ -244,7 +258,7 @@ impl Dataset {
 
     /// Whether the data that this was opened from have a test split.
     pub fn has_test_split(&self) -> bool {
-        self.inner.opened.has_test_split
+        self.recognized().has(SplitRole::Test)
     }
 
     fn source(&self) -> &dyn Source {

@@ -46,6 +46,16 @@ pub enum DataError {
         /// The suffix that was looked for.
         suffix: &'static str,
     },
+    /// The data hold images in several forms.
+    #[error("data: {given} holds {found}, expected one of them: name it as {forms}")]
+    Mixed {
+        /// The `--data` string.
+        given: String,
+        /// The forms that were found.
+        found: String,
+        /// The `--data` strings that choose one.
+        forms: String,
+    },
     /// The hub does not give the data set to us, or has none of that name.
     #[error("data: {name}: {reason}")]
     HubRefused {
@@ -95,7 +105,15 @@ pub enum DataError {
         /// The split that was asked for.
         split: &'static str,
         /// What would have made that split.
-        expected: &'static str,
+        expected: String,
+    },
+    /// A list of images has a line that is not one, or names files that do not exist.
+    #[error("data: {}: {reason}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line, what it holds and what was expected.
+        reason: String,
     },
     /// A file could not be decoded as an image.
     #[error("data: cannot read the image {}: {reason}", path.display())]
@@ -177,6 +195,11 @@ impl DataError {
     /// A file of the wrong format.
     pub(super) fn format(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Format { path: path.as_ref().to_path_buf(), reason: reason.into() }
+    }
+
+    /// Data in several forms.
+    pub(super) fn mixed(given: &str, found: String, forms: &str) -> Self {
+        Self::Mixed { given: given.to_owned(), found, forms: forms.to_owned() }
     }
 
     /// A setting out of its range.

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{DataError, DataResult};
+use super::shards;
 use super::source::has_image_suffix;
-use super::splits::sides;
+use super::splits::{Chosen, sides};
 pub use model::fetch_weights;
 pub(super) use name::RepoName;
 pub use upload::{HubFile, HubUpload};
@@ -40,6 +41,8 @@ pub(super) struct Hub {
     repo_type: RepoType,
     /// How long to wait after a broken connection; doubled each time.
     pause: Duration,
+    /// Names of the splits to train and to test on; empty lists leave the choice to the files' names.
+    chosen: [Vec<String>; 2],
 }
 
 /// The files of a data set, all of them in the cache.
@@ -48,6 +51,8 @@ pub(super) struct Snapshot {
     pub(super) folder: PathBuf,
     pub(super) files: Vec<PathBuf>,
     pub(super) bytes: u64,
+    /// Shards of the data set's other splits, which need not be in the cache.
+    pub(super) others: Vec<PathBuf>,
 }
 
 /// The files that a data set consists of.
@@ -56,6 +61,9 @@ struct Listing {
     revision: String,
     commit: String,
     files: Vec<Listed>,
+    /// Names of the shards of other splits.
+    #[serde(default)]
+    others: Vec<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -79,7 +87,13 @@ impl Hub {
             cache,
             repo_type: RepoType::Dataset,
             pause: Duration::from_millis(500),
+            chosen: Default::default(),
         }
+    }
+
+    /// The same hub, asked for these splits.
+    pub(super) fn choosing(self, chosen: &Chosen) -> Self {
+        Self { chosen: [chosen.train.to_vec(), chosen.test.to_vec()], ..self }
     }
 
     /// The same hub, asked for repositories of this kind.
@@ -137,7 +151,8 @@ impl Hub {
             return None;
         }
         let files = listing.files.iter().map(|file| folder.join(&file.name)).collect();
-        Some(Snapshot { folder, files, bytes: listing.files.iter().map(|file| file.size).sum() })
+        let others = listing.others.iter().map(|name| folder.join(name)).collect();
+        Some(Snapshot { folder, files, bytes: listing.files.iter().map(|file| file.size).sum(), others })
     }
 
     /// Asks for the files of a revision, and keeps those that belong to the data.
@@ -159,8 +174,11 @@ impl Hub {
         };
         let files: Vec<_> = siblings.iter().filter_map(file).filter(|file| is_plain(&file.name)).collect();
         let below: Vec<_> = files.into_iter().filter(|file| name.contains(&file.name)).collect();
-        let files = if matches!(self.repo_type, RepoType::Dataset) { wanted(&below) } else { model::wanted(&below) };
-        Ok(Listing { revision: revision.to_owned(), commit: commit.to_owned(), files })
+        let (files, others) = match self.repo_type {
+            RepoType::Dataset => wanted(&below, &Chosen { train: &self.chosen[0], test: &self.chosen[1] })?,
+            _ => (model::wanted(&below), Vec::new()),
+        };
+        Ok(Listing { revision: revision.to_owned(), commit: commit.to_owned(), files, others })
     }
 
     fn repo(&self, name: &RepoName, revision: &str) -> DataResult<ApiRepo> {
@@ -194,20 +212,22 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains('\\') && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// Parquet files of the two splits where there are any, else tar files, else images.
-fn wanted(files: &[Listed]) -> Vec<Listed> {
-    for suffix in ["parquet", "tar"] {
-        let of_kind =
-            |file: &&Listed| Path::new(&file.name).extension().is_some_and(|s| s.eq_ignore_ascii_case(suffix));
-        let shards: Vec<_> = files.iter().filter(of_kind).cloned().collect();
-        if !shards.is_empty() {
-            let both = sides(&shards, |file| file.name.clone());
-            let mut all = [both.train, both.test].concat();
-            all.sort_by(|a, b| a.name.cmp(&b.name));
-            return all;
-        }
-    }
-    files.iter().filter(|file| has_image_suffix(Path::new(&file.name))).cloned().collect()
+/// The shards of the two splits that are read, if there are shards, else images; and the names of the other shards.
+fn wanted(files: &[Listed], chosen: &Chosen) -> DataResult<(Vec<Listed>, Vec<String>)> {
+    let paths: Vec<_> = files.iter().map(|file| PathBuf::from(&file.name)).collect();
+    let Some(kind) = shards::kind_of(&paths, "the data set")? else {
+        return Ok((
+            files.iter().filter(|file| has_image_suffix(Path::new(&file.name))).cloned().collect(),
+            Vec::new(),
+        ));
+    };
+    let shards: Vec<_> = files.iter().filter(|file| kind.is(Path::new(&file.name))).cloned().collect();
+    let both = sides(&shards, |file| file.name.clone(), chosen)?;
+    let mut read = [both.train, both.test].concat();
+    read.sort_by(|a, b| a.name.cmp(&b.name));
+    let is_read = |name: &str| read.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
+    let others = shards.into_iter().map(|file| file.name).filter(|name| !is_read(name)).collect();
+    Ok((read, others))
 }
 
 /// What the hub's refusal means to the one who asked.

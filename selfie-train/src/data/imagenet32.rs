@@ -11,8 +11,10 @@ use super::error::{DataError, DataResult};
 use super::image8::Image8;
 use super::index_cache;
 use super::npz::{Array, Place};
+use super::recognized::{Recognized, RecognizedSplit, SplitRole};
 use super::source::{Opened, Source, Split, Stored, interleaved};
 use super::spans::Spans;
+use super::splits::missing;
 use super::storage::Fault;
 
 const CHANNELS: usize = 3;
@@ -68,8 +70,7 @@ pub(super) fn open(given: &str, files: &Files, split: Split) -> DataResult<Opene
         (Some(test), _) => Some(Batch::open(test, cache.as_deref())?),
         (None, Split::Train) => None,
         (None, Split::Test) => {
-            let expected = "the file val_data.npz";
-            return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
+            return Err(missing(given, split, &[], "the file val_data.npz"));
         }
     };
     let of_train =
@@ -77,13 +78,25 @@ pub(super) fn open(given: &str, files: &Files, split: Split) -> DataResult<Opene
     for batch in of_train.iter().chain(&of_test) {
         classes = classes.max(batch.labels.iter().copied().max().map_or(0, |label| label + 1));
     }
-    let has_test_split = of_test.is_some();
+    let mut recognized = Recognized::new("downsampled ImageNet's .npz files");
+    recognized.splits.push(described("train", SplitRole::Train, &files.train, &of_train));
+    if let (Some(file), Some(batch)) = (&files.test, &of_test) {
+        let (files, batches) = (std::slice::from_ref(file), std::slice::from_ref(batch));
+        recognized.splits.push(described("val", SplitRole::Test, files, batches));
+    }
     let source = match (split, of_test, &files.test) {
         (Split::Test, Some(test), Some(file)) => Imagenet32::new("val", vec![test], std::slice::from_ref(file))?,
         _ => Imagenet32::new("train", of_train, &files.train)?,
     };
     let classes = (1..=classes).map(|class| class.to_string()).collect();
-    Ok(Opened { source: Box::new(source), classes, has_test_split })
+    Ok(Opened::new(source, classes, recognized))
+}
+
+/// A split in these archives; all its images have labels.
+fn described(name: &str, role: SplitRole, files: &[PathBuf], batches: &[Batch]) -> RecognizedSplit {
+    let name_of = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let images = batches.iter().map(|batch| batch.labels.len()).sum();
+    RecognizedSplit::new(name, role, files.iter().map(name_of).collect()).counted(images, images)
 }
 
 /// One archive, checked.

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::seed::hash_name;
 
 /// Changes with the layout of what is kept.
-const HEADER: &[u8] = b"selfie index 1\n";
+const HEADER: &[u8] = b"selfie index 2\n";
 
 /// Images from which on an index is kept: smaller ones are found out again in no time.
 pub(super) const WORTHWHILE: usize = 5_000;

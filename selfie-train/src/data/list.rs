@@ -1,7 +1,10 @@
-//! A list of images: a text file with a path a line, and a label behind a tab where there is one.
+//! A list of images: a text file with a path a line, and maybe a label ([`lines`] has the forms).
 //!
-//! Paths are relative to the list. Labels are words; where all are whole numbers they are in the order of the numbers. A list
-//! whose name says `train` has its test split in the list beside it that says `val`, `validation` or `test` instead.
+//! Paths are relative to the list. Labels are words; if all are whole numbers, classes are in the order of the numbers. `-1` and
+//! nothing mean no label. A list whose name says `train` has its test split in the list beside it that says `val`, `validation`,
+//! `test` or another word for a test split instead.
+
+mod lines;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,9 +12,11 @@ use std::path::{Path, PathBuf};
 use super::error::{DataError, DataResult};
 use super::label_words::{LabelWords, class_names};
 use super::names::{Names, os_name};
-use super::source::{Opened, Source, Split, Stored, some_label};
-use super::splits::{TEST_NAMES, TRAIN_NAMES};
+use super::recognized::{Recognized, RecognizedSplit, SplitRole};
+use super::source::{NO_LABEL, Opened, Source, Split, Stored, some_label};
+use super::splits::{TEST_NAMES, TRAIN_NAMES, missing};
 use super::storage::read_image;
+use lines::{EXPECTED, Form};
 
 /// One list.
 struct List {
@@ -20,59 +25,112 @@ struct List {
     labels: Vec<u32>, // empty where no line has one
 }
 
+/// Lines whose files are looked for when a list is opened.
+const CHECKED: usize = 4096;
+
+/// The content of a list.
+struct Lines {
+    names: Names,
+    words: LabelWords,
+    numbers: Vec<u32>, // of the lines
+    missing: Option<String>,
+}
+
 /// Opens the list `file`, or the one beside it that is its test split.
 pub(super) fn open(given: &str, file: &Path, split: Split) -> DataResult<Opened> {
     let test = test_list(file);
     let train_lines = read(file)?;
     let test_lines = test.as_deref().map(read).transpose()?;
     // Both lists give the classes, so that a class keeps its number.
-    let sets: Vec<_> = std::iter::once(&train_lines).chain(&test_lines).map(|(_, words)| words).collect();
+    let sets: Vec<_> = std::iter::once(&train_lines).chain(&test_lines).map(|lines| &lines.words).collect();
     let classes = class_names(&sets);
-    let has_test_split = test.is_some();
-    let ((names, words), file) = match (split, test_lines, &test) {
+    let mut recognized = Recognized::new("a list of images");
+    let mut describe = |file: &Path, role, lines: &Lines| {
+        let labeled = lines.words.of_images().iter().filter(|&&word| word != NO_LABEL).count();
+        let place = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if role == SplitRole::Train { "train" } else { "test" };
+        recognized.splits.push(RecognizedSplit::new(name, role, vec![place]).counted(lines.names.len(), labeled));
+        recognized.remarks.extend(lines.missing.clone());
+    };
+    describe(file, SplitRole::Train, &train_lines);
+    if let (Some(file), Some(lines)) = (&test, &test_lines) {
+        describe(file, SplitRole::Test, lines);
+    }
+    let (Lines { names, words, .. }, file) = match (split, test_lines, &test) {
         (Split::Train, ..) => (train_lines, file),
         (Split::Test, Some(lines), Some(test)) => (lines, test.as_path()),
         (Split::Test, ..) => {
             let expected = "a list called train... and beside it one called val..., validation... or test...";
-            return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
+            return Err(missing(given, split, &[], expected));
         }
     };
     let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     let source = List { folder, names, labels: words.numbered(&classes) };
-    Ok(Opened { source: Box::new(source), classes, has_test_split })
+    Ok(Opened::new(source, classes, recognized))
 }
 
-fn read(file: &Path) -> DataResult<(Names, LabelWords)> {
-    parse(&std::fs::read(file).map_err(DataError::io(file))?).map_err(|reason| DataError::format(file, reason))
+/// The paths and labels of a list, and whether the files exist.
+fn read(file: &Path) -> DataResult<Lines> {
+    let bytes = std::fs::read(file).map_err(DataError::io(file))?;
+    let is_csv = file.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("csv"));
+    let read = parse(&bytes, is_csv).map_err(|reason| DataError::List { path: file.to_path_buf(), reason })?;
+    check_files(file, read)
 }
 
-/// The paths and labels of a list's lines; empty lines are passed over.
-fn parse(bytes: &[u8]) -> Result<(Names, LabelWords), String> {
-    let (mut names, mut words) = (Names::default(), LabelWords::default());
-    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
+/// The paths and labels of the lines; empty lines are passed over.
+fn parse(bytes: &[u8], is_csv: bool) -> Result<Lines, String> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("UTF-16 text, expected UTF-8".to_owned());
+    }
+    let (form, heading) = Form::of(bytes, is_csv).map_err(|reason| format!("line 1: {reason}"))?;
+    let (mut names, mut words, mut numbers) = (Names::default(), LabelWords::default(), Vec::new());
+    for (number, line) in lines::lines(bytes).skip(heading.into()) {
+        let (path, label) =
+            form.entry(line).map_err(|reason| format!("line {number}: {reason}, expected {EXPECTED}"))?;
+        if names.push(&path).is_none() {
+            return Err(format!("line {number}: the names so far take 4 GiB, expected less"));
         }
-        let fail = |reason: &str| Err(format!("line {}: {reason}", number + 1));
-        let tab = line.iter().position(|&byte| byte == b'\t');
-        let (path, label) = line.split_at(tab.unwrap_or(line.len()));
-        if path.is_empty() || path.contains(&0) {
-            return fail("expected the path of an image, then maybe a tab and a label");
-        }
-        let Ok(label) = std::str::from_utf8(label) else {
-            return fail("the label is no UTF-8 text");
-        };
-        if names.push(path).is_none() {
-            return fail("the names so far take 4 GiB, expected less");
-        }
-        words.push(Some(label.trim()).filter(|label| !label.is_empty()));
+        words.push(label.as_deref());
+        numbers.push(number as u32);
     }
     if names.len() == 0 {
-        return Err("no line, expected the path of an image a line".to_owned());
+        return Err(format!("no line, expected {EXPECTED}"));
     }
     names.shrink();
-    Ok((names, words))
+    Ok(Lines { names, words, numbers, missing: None })
+}
+
+/// Looks for the files of a spread sample of the lines.
+///
+/// # Errors
+/// Returns [`DataError::List`] if more than half of the files do not exist: the paths are relative to another folder, or the lines
+/// have another form.
+fn check_files(file: &Path, mut lines: Lines) -> DataResult<Lines> {
+    let (count, folder) = (lines.names.len(), file.parent().unwrap_or(Path::new("")));
+    let checked = count.min(CHECKED);
+    let at = |i: usize| i * count / checked;
+    let path = |i: usize| os_name(lines.names.get(at(i)));
+    let missing: Vec<usize> = (0..checked).filter(|&i| !folder.join(path(i)).exists()).collect();
+    let Some(&first) = missing.first() else { return Ok(lines) };
+    let (number, name) = (lines.numbers[at(first)], path(first));
+    let shown = Path::new(&name).display().to_string();
+    if 2 * missing.len() <= checked {
+        lines.missing = Some(format!(
+            "{} of {checked} files of {} that were looked for do not exist, the first one on line {number}: {shown}",
+            missing.len(),
+            file.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        return Ok(lines);
+    }
+    let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut reason = format!(
+        "line {number}: {shown:?} is not a file in {}, expected {EXPECTED}; paths are relative to the list's folder",
+        place.display()
+    );
+    if Path::new(&name).exists() {
+        reason += "\nhint: the file exists relative to the working folder; move the list there or write absolute paths";
+    }
+    Err(DataError::List { path: file.to_path_buf(), reason })
 }
 
 /// The list of the test split that belongs to a list of the train split.

@@ -229,6 +229,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::image8::Image8;
+    use super::super::recognized::Recognized;
     use super::super::source::{Opened, Source, Stored};
     use super::*;
 
@@ -253,8 +254,7 @@ mod tests {
     }
 
     fn loader(loaded: &Arc<AtomicUsize>, batch_size: usize) -> Loader {
-        let opened =
-            Opened { source: Box::new(Counted(Arc::clone(loaded))), classes: Vec::new(), has_test_split: false };
+        let opened = Opened::new(Counted(Arc::clone(loaded)), Vec::new(), Recognized::default());
         let data = Dataset::from_opened("counted", opened);
         let normalise = Normalise::new(&[0.5; 3], &[0.5; 3]).unwrap();
         Loader::once(data, Transform::eval(1), normalise, batch_size, 2, &Device::Cpu).unwrap()

@@ -17,21 +17,26 @@ use std::path::{Path, PathBuf};
 
 use super::cifar::{self, Cifar};
 use super::error::{DataError, DataResult};
-use super::hub::{Hub, RepoName};
+use super::folder::Listed;
+use super::hub::{Hub, RepoName, Snapshot};
 #[cfg(feature = "candle-datasets")]
 use super::idx;
 use super::imagenet32;
-use super::source::{Opened, Split, has_image_suffix};
-use super::splits::{Sides, sides};
+use super::shards::{self, SHARD_LEVELS, ShardKind};
+use super::source::{Opened, Split, is_hidden};
+use super::splits::{Chosen, Sides, sides};
 use super::{folder, list, parquet_shards, tar_shards};
 
 /// The forms of a `--data` string, for messages.
 pub(super) const SCHEMES: &str = "sample, folder:DIR, list:FILE, cifar10:DIR, imagenet32:DIR, mnist:DIR, fashion-mnist:DIR, parquet:GLOB, \
      tar:GLOB, hf:OWNER/NAME, or a path";
 
+/// Characters of a pattern.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
 /// What a `--data` string turned out to be.
 enum Kind {
-    Folder(PathBuf),
+    Folder(Listed),
     List(PathBuf),
     Cifar(PathBuf),
     Imagenet32(imagenet32::Files),
@@ -41,10 +46,24 @@ enum Kind {
     Tar(Sides<PathBuf>),
 }
 
+impl Kind {
+    /// Shards whose classes are named in them.
+    fn of_shards(kind: ShardKind, files: Sides<PathBuf>) -> Self {
+        match kind {
+            ShardKind::Parquet => Self::Parquet(files, &[], Default::default()),
+            ShardKind::Tar => Self::Tar(files),
+        }
+    }
+}
+
 /// Opens one split of the data that `given` names.
-pub(super) fn open(given: &str, split: Split) -> DataResult<Opened> {
-    match kind(given)? {
-        Kind::Folder(dir) => folder::open(given, &dir, split),
+pub(super) fn open(given: &str, split: Split, chosen: &Chosen) -> DataResult<Opened> {
+    let kind = kind(given, chosen)?;
+    if matches!(kind, Kind::List(_) | Kind::Cifar(_) | Kind::Imagenet32(_)) {
+        fixed_splits(chosen)?;
+    }
+    match kind {
+        Kind::Folder(listed) => folder::open(given, listed, split, chosen),
         Kind::List(file) => list::open(given, &file, split),
         Kind::Cifar(dir) => cifar::open(given, &dir, split),
         Kind::Imagenet32(files) => imagenet32::open(given, &files, split),
@@ -55,9 +74,20 @@ pub(super) fn open(given: &str, split: Split) -> DataResult<Opened> {
     }
 }
 
-fn kind(given: &str) -> DataResult<Kind> {
+/// Lists and data sets in a form of their own have no splits to choose.
+fn fixed_splits(chosen: &Chosen) -> DataResult<()> {
+    for (field, names) in [("data.train_splits", chosen.train), ("data.test_splits", chosen.test)] {
+        if let Some(name) = names.first() {
+            let reason = format!("got {name:?}, expected an empty list: the splits of these data are fixed");
+            return Err(DataError::config(field, reason));
+        }
+    }
+    Ok(())
+}
+
+fn kind(given: &str, chosen: &Chosen) -> DataResult<Kind> {
     match scheme(given) {
-        Some(("folder", dir)) => Ok(Kind::Folder(existing_folder(dir)?)),
+        Some(("folder", dir)) => Ok(Kind::Folder(Listed::open(&existing_folder(dir)?)?)),
         Some(("list", file)) => Ok(Kind::List(existing_file(file)?)),
         Some(("cifar10", dir)) => {
             let dir = existing_folder(dir)?;
@@ -66,7 +96,7 @@ fn kind(given: &str) -> DataResult<Kind> {
                               binary version or the hub's parquet files";
                 DataError::format(&dir, reason)
             };
-            cifar10(&dir)?.ok_or_else(none)
+            cifar10(&dir, chosen)?.ok_or_else(none)
         }
         Some(("imagenet32", dir)) => {
             let dir = existing_folder(dir)?;
@@ -83,20 +113,21 @@ fn kind(given: &str) -> DataResult<Kind> {
         }
         Some(("parquet", pattern)) => {
             let (pattern, columns) = parquet_shards::Wanted::split(pattern);
-            Ok(Kind::Parquet(shards(pattern, "parquet")?, &[], columns))
+            let files = shards(pattern, ShardKind::Parquet, chosen)?;
+            Ok(Kind::Parquet(files, &[], columns))
         }
-        Some(("tar", pattern)) => Ok(Kind::Tar(shards(pattern, "tar")?)),
-        Some(("hf", name)) => from_hub(given, name),
+        Some(("tar", pattern)) => Ok(Kind::of_shards(ShardKind::Tar, shards(pattern, ShardKind::Tar, chosen)?)),
+        Some(("hf", name)) => from_hub(given, name, chosen),
         Some((scheme, _)) if !Path::new(given).exists() => {
             Err(DataError::UnknownScheme { scheme: scheme.to_string(), given: given.to_string() })
         }
-        _ if given == "sample" => Ok(Kind::Folder(sample_dir())),
-        _ if Path::new(given).is_file() => of_file(given),
-        _ if !Path::new(given).exists() && given.contains(['*', '?', '[']) => match given.rsplit('.').next() {
-            Some("tar") => Ok(Kind::Tar(shards(given, "tar")?)),
-            _ => Ok(Kind::Parquet(shards(given, "parquet")?, &[], Default::default())),
-        },
-        _ => of_folder(&existing_folder(given)?),
+        _ if given == "sample" => Ok(Kind::Folder(Listed::open(&sample_dir())?)),
+        _ if Path::new(given).is_file() => of_file(given, chosen),
+        _ if !Path::new(given).exists() && given.contains(WILDCARDS) => {
+            let kind = ShardKind::of(Path::new(given)).unwrap_or(ShardKind::Parquet);
+            Ok(Kind::of_shards(kind, shards(given, kind, chosen)?))
+        }
+        _ => of_folder(&existing_folder(given)?, chosen),
     }
 }
 
@@ -108,19 +139,20 @@ pub(super) fn scheme(given: &str) -> Option<(&str, &str)> {
 }
 
 /// A bare path to a file: its suffix says what it is.
-fn of_file(given: &str) -> DataResult<Kind> {
+fn of_file(given: &str, chosen: &Chosen) -> DataResult<Kind> {
     let path = PathBuf::from(given);
+    if let Some(kind) = ShardKind::of(&path) {
+        return Ok(Kind::of_shards(kind, shards(given, kind, chosen)?));
+    }
     let suffix = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match suffix.as_str() {
-        "parquet" => Ok(Kind::Parquet(shards(given, "parquet")?, &[], Default::default())),
-        "tar" => Ok(Kind::Tar(shards(given, "tar")?)),
-        "txt" | "tsv" | "lst" | "list" => Ok(Kind::List(path)),
+        "txt" | "tsv" | "csv" | "lst" | "list" => Ok(Kind::List(path)),
         _ => Err(DataError::NotAFolder { path }),
     }
 }
 
 /// A bare path to a folder: what is in it says what it is.
-fn of_folder(dir: &Path) -> DataResult<Kind> {
+fn of_folder(dir: &Path, chosen: &Chosen) -> DataResult<Kind> {
     if Cifar::find(dir).is_some() {
         return Ok(Kind::Cifar(dir.to_path_buf()));
     }
@@ -128,69 +160,57 @@ fn of_folder(dir: &Path) -> DataResult<Kind> {
         return Ok(Kind::Imagenet32(files));
     }
     let given = dir.to_string_lossy();
-    match shards_in(dir) {
-        Some("parquet") => Ok(Kind::Parquet(shards(&given, "parquet")?, &[], Default::default())),
-        Some("tar") => Ok(Kind::Tar(shards(&given, "tar")?)),
-        _ => Ok(Kind::Folder(dir.to_path_buf())),
+    let listed = Listed::open(dir)?;
+    match listed.shards(&given)? {
+        Some(kind) => Ok(Kind::of_shards(kind, shards(&given, kind, chosen)?)),
+        None => Ok(Kind::Folder(listed)),
     }
-}
-
-/// The suffix of the shards in a folder, where it holds such and no images. Folders of images may be huge, so only a few entries of a
-/// few folders are looked at: what a folder is made of is among the first.
-fn shards_in(dir: &Path) -> Option<&'static str> {
-    const ENTRIES: usize = 256;
-    const FOLDERS: usize = 16;
-    let mut folders = vec![dir.to_path_buf()];
-    let (mut at, mut found) = (0, None);
-    while at < folders.len() {
-        for entry in std::fs::read_dir(&folders[at]).into_iter().flatten().flatten().take(ENTRIES) {
-            let path = entry.path();
-            if has_image_suffix(&path) {
-                return None;
-            }
-            let suffix = path.extension().unwrap_or_default();
-            found = found.or(["parquet", "tar"].into_iter().find(|known| suffix.eq_ignore_ascii_case(known)));
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_dir && folders.len() < FOLDERS && !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                folders.push(path);
-            }
-        }
-        at += 1;
-    }
-    found
 }
 
 /// CIFAR-10 in either form.
-fn cifar10(dir: &Path) -> DataResult<Option<Kind>> {
+fn cifar10(dir: &Path, chosen: &Chosen) -> DataResult<Option<Kind>> {
     if Cifar::find(dir).is_some() {
         return Ok(Some(Kind::Cifar(dir.to_path_buf())));
     }
-    let files = near(dir, "parquet")?;
-    let files = sides(&files, |file| file.to_string_lossy().into_owned());
+    let files = near(dir, ShardKind::Parquet)?;
+    let files = sides(&files, |file| below(file, dir), chosen)?;
     Ok((!files.train.is_empty()).then_some(Kind::Parquet(files, &cifar::CLASSES, Default::default())))
 }
 
 /// The files of a pattern, of a folder and the folders in it, or the one file.
-fn shards(given: &str, suffix: &'static str) -> DataResult<Sides<PathBuf>> {
+fn shards(given: &str, kind: ShardKind, chosen: &Chosen) -> DataResult<Sides<PathBuf>> {
     let path = Path::new(given);
-    let files = match path.is_dir() {
-        true => near(path, suffix)?,
-        false if path.is_file() => vec![path.to_path_buf()],
+    let suffix = kind.name();
+    let (files, root) = match path.is_dir() {
+        true => (near(path, kind)?, path.to_path_buf()),
+        false if path.is_file() => (vec![path.to_path_buf()], path.to_path_buf()),
         false => {
             let reason =
-                |error: glob::PatternError| format!("no pattern: {error}, expected one such as DIR/*.{suffix}");
+                |error: glob::PatternError| format!("not a pattern: {error}, expected one such as DIR/*.{suffix}");
             let paths = glob::glob(given).map_err(|error| DataError::config("data.source", reason(error)))?;
-            paths.filter_map(Result::ok).filter(|path| path.is_file()).collect()
+            let files = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+            (files, fixed_part(given))
         }
     };
-    match files.is_empty() {
-        true => Err(DataError::NoFiles { given: given.to_string(), suffix }),
-        false => Ok(sides(&files, |file| file.to_string_lossy().into_owned())),
+    if files.is_empty() {
+        return Err(DataError::NoFiles { given: given.to_string(), suffix });
     }
+    sides(&files, |file| below(file, &root), chosen)
 }
 
-/// The files with a suffix in `dir` and two levels below, sorted; hidden ones are left out.
-fn near(dir: &Path, suffix: &str) -> DataResult<Vec<PathBuf>> {
+/// The folders of a pattern up to the first wildcard.
+fn fixed_part(pattern: &str) -> PathBuf {
+    let fixed = pattern.find(WILDCARDS).map_or(pattern, |wildcard| &pattern[..wildcard]);
+    fixed.rsplit_once(['/', '\\']).map_or(PathBuf::new(), |(folders, _)| folders.into())
+}
+
+/// The part of a file's path below the data that were named: it alone decides about the split.
+fn below(file: &Path, root: &Path) -> String {
+    file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned()
+}
+
+/// The shards of a kind in `dir` and [`SHARD_LEVELS`] below, sorted; hidden files are left out.
+fn near(dir: &Path, kind: ShardKind) -> DataResult<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut pending = vec![(dir.to_path_buf(), 0)];
     while let Some((dir, depth)) = pending.pop() {
@@ -199,14 +219,14 @@ fn near(dir: &Path, suffix: &str) -> DataResult<Vec<PathBuf>> {
         }
         for entry in std::fs::read_dir(&dir).map_err(DataError::io(&dir))? {
             let entry = entry.map_err(DataError::io(&dir))?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            if is_hidden(&entry.file_name()) {
                 continue;
             }
             let path = entry.path();
-            let kind = entry.file_type().map_err(DataError::io(&path))?;
-            if path.extension().is_some_and(|s| s.eq_ignore_ascii_case(suffix)) && path.is_file() {
+            let file_type = entry.file_type().map_err(DataError::io(&path))?;
+            if kind.is(&path) && path.is_file() {
                 found.push(path);
-            } else if depth < 2 && (kind.is_dir() || (kind.is_symlink() && path.is_dir())) {
+            } else if depth < SHARD_LEVELS && (file_type.is_dir() || (file_type.is_symlink() && path.is_dir())) {
                 pending.push((path, depth + 1));
             }
         }
@@ -237,24 +257,29 @@ pub fn fetch_data(given: &str) -> DataResult<Option<(PathBuf, u64)>> {
 }
 
 /// A data set of the hub: from the cache where all of it is there, else downloaded.
-fn from_hub(given: &str, name: &str) -> DataResult<Kind> {
+fn from_hub(given: &str, name: &str, chosen: &Chosen) -> DataResult<Kind> {
     let name: RepoName = name.parse()?;
-    let snapshot = Hub::from_env().snapshot(&name)?;
-    let paths = |suffix: &str| {
-        let wanted = |file: &&PathBuf| file.extension().is_some_and(|s| s.eq_ignore_ascii_case(suffix));
-        snapshot.files.iter().filter(wanted).cloned().collect::<Vec<_>>()
-    };
-    let relative = |file: &PathBuf| file.strip_prefix(&snapshot.folder).unwrap_or(file).to_string_lossy().into_owned();
-    let (parquet, tar) = (paths("parquet"), paths("tar"));
-    if !parquet.is_empty() {
-        return Ok(Kind::Parquet(sides(&parquet, relative), &[], Default::default()));
-    }
-    if !tar.is_empty() {
-        return Ok(Kind::Tar(sides(&tar, relative)));
+    let hub = Hub::from_env().choosing(chosen);
+    let mut snapshot = hub.snapshot(&name)?;
+    let relative: Vec<PathBuf> = snapshot.files.iter().map(|file| below(file, &snapshot.folder).into()).collect();
+    if let Some(kind) = shards::kind_of(&relative, given)? {
+        let splits = |snapshot: &Snapshot| {
+            let mut files: Vec<_> = snapshot.files.iter().filter(|file| kind.is(file)).collect();
+            files.extend(&snapshot.others);
+            files.sort_unstable();
+            sides(&files.into_iter().cloned().collect::<Vec<_>>(), |file| below(file, &snapshot.folder), chosen)
+        };
+        let mut found = splits(&snapshot)?;
+        // Another split is chosen than when the data set was fetched.
+        if found.train.iter().chain(&found.test).any(|file| snapshot.others.contains(file)) {
+            snapshot = hub.fetch(&name)?;
+            found = splits(&snapshot)?;
+        }
+        return Ok(Kind::of_shards(kind, found));
     }
     match snapshot.files.is_empty() {
         true => Err(DataError::NoFiles { given: given.to_string(), suffix: "parquet" }),
-        false => Ok(Kind::Folder(snapshot.folder)),
+        false => Ok(Kind::Folder(Listed::open(&snapshot.folder)?)),
     }
 }
 

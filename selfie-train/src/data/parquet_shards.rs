@@ -18,7 +18,7 @@ use super::blocks::{BlockCache, Blocks};
 use super::error::{DataError, DataResult};
 use super::source::{Opened, Source, Split, Stored, some_label};
 use super::spans::Spans;
-use super::splits::Sides;
+use super::splits::{Sides, missing};
 use super::storage::Fault;
 use column::{Chunk, Images};
 use columns::Values;
@@ -78,14 +78,16 @@ pub(super) fn open(
     let open_all = |files: &[PathBuf], depth| {
         files.iter().map(|file| Opening::read(file, depth, columns)).collect::<DataResult<Vec<_>>>()
     };
-    if split == Split::Test && files.test.is_empty() {
-        let expected = "files called validation..., val... or test... beside those to train on";
-        return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
-    }
-    let (wanted, other) = match split {
-        Split::Train => (&files.train, &files.test),
-        Split::Test => (&files.test, &files.train),
+    let mut recognized = files.recognized("parquet files");
+    let (wanted, other, expected) = match split {
+        Split::Train => (&files.train, &files.test, "files called train..."),
+        Split::Test => {
+            (&files.test, &files.train, "files called validation..., val... or test... beside those to train on")
+        }
     };
+    if wanted.is_empty() {
+        return Err(missing(given, split, &recognized.splits, expected));
+    }
     let mut opened = open_all(wanted, Depth::All)?;
     same_layout(wanted, &opened)?;
     if let Some(reason) = opened.iter().find_map(|o| o.layout.no_label.clone()) {
@@ -114,8 +116,9 @@ pub(super) fn open(
             labels::classes(values, opened.iter().chain(&others).map(|o| &o.labels))
         }
     };
+    Sides::<PathBuf>::count(&mut recognized, split, &opened.iter().map(Opening::counts).collect::<Vec<_>>());
     let source = ParquetShards::new(wanted, opened, &classes)?;
-    Ok(Opened { source: Box::new(source), has_test_split: !files.test.is_empty(), classes })
+    Ok(Opened::new(source, classes, recognized))
 }
 
 /// The file that others are compared with: the first one that holds labels, or the first one.
@@ -184,6 +187,12 @@ impl Opening {
     fn drop_labels(&mut self, reason: &str) {
         (self.labels, self.layout.label) = (Labels::default(), None);
         self.layout.no_label = Some(reason.to_owned());
+    }
+
+    /// Images and labeled images.
+    fn counts(&self) -> (usize, usize) {
+        let rows = self.groups.iter().flat_map(|(_, _, stretches)| stretches).map(|stretch| stretch.rows).sum();
+        (rows, self.labels.labeled())
     }
 }
 

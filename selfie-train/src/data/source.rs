@@ -5,11 +5,13 @@
 //! [`Source`] and an arm in [`super::open`].
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::blocks::Blocks;
 use super::error::DataResult;
 use super::image8::Image8;
+use super::recognized::Recognized;
 
 /// Suffixes of image files, lower case; any case is accepted.
 pub(super) const SUFFIXES: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
@@ -22,7 +24,8 @@ pub(super) const NO_LABEL: u32 = u32::MAX;
 pub enum Split {
     /// The images to train on; all of them where the data have no splits.
     Train,
-    /// The images to test on: what is called `val`, `validation` or `test` (the first one found), the test batch of CIFAR-10.
+    /// The images to test on: the first one found of `val`, `validation`, `valid`, `dev`, `test`, `testing`, `eval` and
+    /// `evaluation`, the test batch of CIFAR-10.
     Test,
 }
 
@@ -59,12 +62,25 @@ pub(super) struct Opened {
     pub(super) source: Box<dyn Source>,
     /// Names of the classes, the same in both splits; empty where there are no labels.
     pub(super) classes: Vec<String>,
-    pub(super) has_test_split: bool,
+    pub(super) recognized: Recognized,
+}
+
+impl Opened {
+    /// A source with its classes, which become part of its description.
+    pub(super) fn new(source: impl Source + 'static, classes: Vec<String>, mut recognized: Recognized) -> Self {
+        recognized.name_classes(&classes);
+        Self { source: Box::new(source), classes, recognized }
+    }
 }
 
 /// A label that is kept in a row.
 pub(super) fn some_label(label: u32) -> Option<u32> {
     (label != NO_LABEL).then_some(label)
+}
+
+/// Whether a file or folder is passed over for its name: it begins with a dot, or is what macOS adds to archives.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }
 
 /// Whether a file is called like an image.

@@ -12,12 +12,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::blocks::{Blocks, PieceReader};
-use super::error::{DataError, DataResult};
+use super::error::DataResult;
 use super::index_cache;
 use super::label_words::class_names;
 use super::source::{Opened, Source, Split, Stored, some_label};
 use super::spans::Spans;
-use super::splits::Sides;
+use super::splits::{Sides, missing};
 pub(super) use index::Index;
 
 /// Bytes that are read in one go.
@@ -34,23 +34,31 @@ struct TarShards {
 /// Opens one split of the shards.
 pub(super) fn open(given: &str, shards: &Sides<PathBuf>, split: Split) -> DataResult<Opened> {
     let cache = index_cache::folder();
-    let train = Index::open(&shards.train, cache.as_deref())?;
-    let test = if shards.test.is_empty() { None } else { Some(Index::open(&shards.test, cache.as_deref())?) };
-    let sets: Vec<_> = std::iter::once(&train).chain(&test).map(|index| &index.words).collect();
-    let classes = class_names(&sets);
-    let has_test_split = test.is_some();
-    let mut index = match (split, test) {
-        (Split::Train, _) => train,
-        (Split::Test, Some(test)) => test,
-        (Split::Test, None) => {
-            let expected = "shards called val..., validation... or test... beside those to train on";
-            return Err(DataError::NoSplit { given: given.to_string(), split: "test", expected });
-        }
+    let index_of = |files: &[PathBuf]| match files.is_empty() {
+        true => Ok(None),
+        false => Index::open(files, cache.as_deref()).map(Some),
     };
+    let (train, test) = (index_of(&shards.train)?, index_of(&shards.test)?);
+    let sets: Vec<_> = train.iter().chain(&test).map(|index| &index.words).collect();
+    let classes = class_names(&sets);
+    let mut recognized = shards.recognized("tar shards");
+    for (split, index) in [(Split::Train, &train), (Split::Test, &test)] {
+        if let Some(index) = index {
+            Sides::<PathBuf>::count(&mut recognized, split, &index.counts());
+        }
+    }
+    let wanted = if split == Split::Train { train } else { test };
+    let mut index = wanted.ok_or_else(|| {
+        let expected = match split {
+            Split::Train => "shards called train...",
+            Split::Test => "shards called val..., validation... or test... beside those to train on",
+        };
+        missing(given, split, &recognized.splits, expected)
+    })?;
     let labels = std::mem::take(&mut index.words).numbered(&classes);
     let blocks = blocks(&index);
     let reader = PieceReader::new(&blocks);
-    Ok(Opened { source: Box::new(TarShards { index, labels, blocks, reader }), classes, has_test_split })
+    Ok(Opened::new(TarShards { index, labels, blocks, reader }, classes, recognized))
 }
 
 /// Stretches of about [`STRETCH`] bytes, none across two shards.

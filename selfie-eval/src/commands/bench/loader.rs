@@ -50,7 +50,7 @@ pub(super) fn run(options: &LoaderOptions) -> Result<()> {
     };
     pools::ensure(0)?;
     let report = bench.run()?;
-    let screen = Screen::new(options.json, options.json);
+    let screen = Screen::new(options.json, options.json).describing_data();
     screen.result(words(&report))?;
     screen.json(&report)
 }

@@ -1,54 +1,140 @@
 //! Where the splits of a folder are, and the names of its classes.
+//!
+//! Folders without images decide nothing. A single chain of folders above the splits or classes is passed through
+//! (`archive/x/train`), and so is a folder within a split that holds all of it (`seg_train/seg_train`, `train/images`).
+
+mod levels;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::super::splits::{TEST_NAMES, TRAIN_NAMES};
+use super::super::error::DataResult;
+use super::super::recognized::SplitRole;
+use super::super::splits::{Chosen, known, roles};
 use super::tree::Tree;
+use levels::{class_level, split_level};
 
-/// Where the splits may lie: in the folder itself, or where ImageNet's archives unpack to.
-const BASES: [&str; 3] = ["", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"];
+/// Where the splits may lie although other folders with images are beside them: where ImageNet's archives unpack to.
+const BASES: [&str; 2] = ["ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"];
 
 /// Folders relative to the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// The folder that the splits lie in.
+    /// The folder that the splits or classes lie in.
     pub(super) base: PathBuf,
-    /// The train split: the whole folder where it has no splits.
-    pub(super) train: PathBuf,
-    /// The test split.
-    pub(super) test: Option<PathBuf>,
+    /// All splits; the whole base as the train split if there are none.
+    pub(super) splits: Vec<FolderSplit>,
+    /// Whether a folder that is called like a split is a class.
+    pub(super) split_as_class: Option<String>,
+}
+
+/// One split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FolderSplit {
+    pub(super) name: String,
+    pub(super) role: SplitRole,
+    /// The split's folder.
+    pub(super) top: PathBuf,
+    /// The folder at or below `top` that the classes or images lie in.
+    pub(super) dir: PathBuf,
 }
 
 impl Layout {
     /// Looks at the folders in `tree`.
-    pub(super) fn find(tree: &Tree) -> Self {
-        BASES.iter().find_map(|base| Self::below(tree, Path::new(base))).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Returns [`super::DataError::Config`] if a chosen split does not exist.
+    pub(super) fn find(tree: &Tree, chosen: &Chosen) -> DataResult<Self> {
+        for base in BASES {
+            if let Some(layout) = Self::below(tree, Path::new(base), chosen)? {
+                return Ok(layout);
+            }
+        }
+        let mut base = PathBuf::new();
+        loop {
+            if let Some(layout) = Self::below(tree, &base, chosen)? {
+                return Ok(layout);
+            }
+            match only_folder(tree, &base).filter(|inner| own_images(tree, inner) == 0) {
+                Some(inner) => base = inner,
+                None => break,
+            }
+        }
+        roles(&[("train", known("train"))], chosen)?;
+        let split = FolderSplit { name: "train".into(), role: SplitRole::Train, top: base.clone(), dir: base.clone() };
+        let names = with_images(tree, &base).map(|dir| name_of(&dir));
+        let split_as_class = names.filter(|name| known(name).is_some()).min();
+        Ok(Self { base, splits: vec![split], split_as_class })
     }
 
-    fn below(tree: &Tree, base: &Path) -> Option<Self> {
-        let dirs: Vec<_> = children(tree, base).map(|dir| tree.dirs[dir].path.clone()).collect();
-        let named = |names: &[&str]| {
-            let is_named = |dir: &&PathBuf, name: &str| dir.file_name().is_some_and(|n| n.eq_ignore_ascii_case(name));
-            names.iter().find_map(|name| dirs.iter().find(|dir| is_named(dir, name))).cloned()
-        };
-        let test = named(&TEST_NAMES);
-        let train = named(&TRAIN_NAMES).filter(|_| test.is_some() || dirs.len() == 1)?;
-        Some(Self { base: base.to_path_buf(), train, test })
+    /// The splits directly in `base`, if its folders are splits.
+    fn below(tree: &Tree, base: &Path, chosen: &Chosen) -> DataResult<Option<Self>> {
+        let folders: Vec<PathBuf> = with_images(tree, base).collect();
+        let names: Vec<String> = folders.iter().map(|dir| name_of(dir)).collect();
+        let nested = |at: usize| with_images(tree, &folders[at]).next().is_some();
+        let Some(purposes) = split_level(&names, nested, chosen) else { return Ok(None) };
+        let named: Vec<_> = names.iter().map(String::as_str).zip(purposes).collect();
+        let roles = roles(&named, chosen)?;
+        let mut splits: Vec<_> = (names.iter().zip(&folders).zip(roles))
+            .map(|((name, dir), role)| FolderSplit { name: name.clone(), role, top: dir.clone(), dir: dir.clone() })
+            .collect();
+        let mut classes = Vec::new();
+        for role in [SplitRole::Train, SplitRole::Test] {
+            for split in splits.iter_mut().filter(|split| split.role == role) {
+                split.dir = class_level(tree, &split.top, &classes);
+                classes.extend(classes_in(tree, &split.dir));
+            }
+        }
+        Ok(Some(Self { base: base.to_path_buf(), splits, split_as_class: None }))
     }
 
-    /// The folders directly in `split` that hold an image, at any depth; sorted.
-    pub(super) fn classes(&self, tree: &Tree, split: &Path) -> Vec<String> {
-        let holds_images = |dir: &usize| !tree.files_in(tree.below(&tree.dirs[*dir].path)).is_empty();
-        let name = |dir: usize| text(tree.dirs[dir].path.file_name().unwrap_or_default());
-        children(tree, split).filter(holds_images).map(name).collect()
+    /// The splits with a role.
+    pub(super) fn with(&self, role: SplitRole) -> impl Iterator<Item = &FolderSplit> {
+        self.splits.iter().filter(move |split| split.role == role)
+    }
+
+    /// The folders in the splits with a role that hold an image, at any depth; sorted, each name once.
+    pub(super) fn classes(&self, tree: &Tree, role: SplitRole) -> Vec<String> {
+        let mut classes: Vec<_> = self.with(role).flat_map(|split| classes_in(tree, &split.dir)).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
     }
 }
 
-/// The folders directly in `dir`, by number.
-fn children(tree: &Tree, dir: &Path) -> impl Iterator<Item = usize> {
+/// The names of the folders directly in `dir` that hold an image, at any depth.
+fn classes_in(tree: &Tree, dir: &Path) -> Vec<String> {
+    with_images(tree, dir).map(|dir| name_of(&dir)).collect()
+}
+
+/// The folders directly in `dir` that hold an image, at any depth; sorted.
+pub(super) fn with_images<'a>(tree: &'a Tree, dir: &Path) -> impl Iterator<Item = PathBuf> + use<'a> {
     let depth = dir.components().count() + 1;
-    tree.below(dir).filter(move |&below| tree.dirs[below].path.components().count() == depth)
+    let children = tree.below(dir).filter(move |&below| tree.dirs[below].path.components().count() == depth);
+    children.map(|child| &tree.dirs[child].path).filter(|child| images(tree, child) > 0).cloned()
+}
+
+/// Number of images in `dir` and below.
+pub(super) fn images(tree: &Tree, dir: &Path) -> usize {
+    tree.files_in(tree.below(dir)).len()
+}
+
+/// Number of images directly in `dir`.
+pub(super) fn own_images(tree: &Tree, dir: &Path) -> usize {
+    let start = tree.below(dir).start;
+    tree.files_in(start..start + 1).len()
+}
+
+/// The only folder in `dir` with images, if no image lies beside it.
+pub(super) fn only_folder(tree: &Tree, dir: &Path) -> Option<PathBuf> {
+    let mut folders = with_images(tree, dir);
+    let only = folders.next().filter(|_| own_images(tree, dir) == 0)?;
+    folders.next().is_none().then_some(only)
+}
+
+/// The name of a folder.
+pub(super) fn name_of(dir: &Path) -> String {
+    text(dir.file_name().unwrap_or_default())
 }
 
 /// A name of the operating system as text.

@@ -1,8 +1,12 @@
 //! The image files below a folder, listed once: names in one allocation, about thirty bytes a file.
 //!
 //! Folders come in the order of their paths, each with its own files sorted by name, so neither the file system nor the way there
-//! matters. Files and folders whose name begins with a dot are ignored; links are followed, but not back to a folder above.
+//! matters. Files and folders whose name begins with a dot and `__MACOSX` are ignored; links are followed, but not back to a
+//! folder above. Other files are counted by suffix.
 
+mod passed_over;
+
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,9 +16,11 @@ use walkdir::{DirEntry, WalkDir};
 use super::super::error::{DataError, DataResult};
 use super::super::index_cache::{self, Packer, Unpacker, nanoseconds};
 use super::super::names::{Names, bytes_of, os_name};
-use super::super::source::has_image_suffix;
+use super::super::shards::{SHARD_LEVELS, ShardKind};
+use super::super::source::{has_image_suffix, is_hidden};
 use super::super::spans::Spans;
 use super::super::storage::is_of_file;
+use passed_over::PassedOver;
 
 /// A folder that changed this shortly before it was listed may change again without its time showing it.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -27,6 +33,10 @@ pub(super) struct Tree {
     /// Which files are in which folder.
     pub(super) files: Spans,
     names: Names,
+    /// Files that are not images, by folder and suffix.
+    pub(super) passed_over: PassedOver,
+    /// Shards near the root, relative to it; sorted.
+    pub(super) shards: Vec<PathBuf>,
 }
 
 /// A folder, and when it was changed last: nanoseconds since 1970.
@@ -63,17 +73,27 @@ impl Tree {
         let mut found: Vec<(u32, u32)> = Vec::new(); // folder and name of each file
         let mut names = Names::default();
         let mut above: Vec<u32> = Vec::new(); // the folders on the way to the current entry
+        let (mut passed_over, mut shards) = (PassedOver::default(), Vec::new());
         for entry in entries(root) {
             let (path, depth, dir_changed) = entry?;
             above.truncate(depth);
+            let relative = path.strip_prefix(root).unwrap_or(&path);
             if let Some(changed) = dir_changed {
                 above.push(dirs.len() as u32);
-                dirs.push(Dir { path: path.strip_prefix(root).unwrap_or(&path).to_path_buf(), changed });
+                dirs.push(Dir { path: relative.to_path_buf(), changed });
             } else if let (Some(dir), Some(name)) = (above.last(), path.file_name()) {
-                found.push((*dir, names.len() as u32));
-                names.push(&bytes_of(name)).ok_or_else(|| too_many(root))?;
+                if has_image_suffix(&path) {
+                    found.push((*dir, names.len() as u32));
+                    names.push(&bytes_of(name)).ok_or_else(|| too_many(root))?;
+                    continue;
+                }
+                if depth <= SHARD_LEVELS + 1 && ShardKind::of(&path).is_some() {
+                    shards.push(relative.to_path_buf());
+                }
+                passed_over.add(*dir, &path);
             }
         }
+        shards.sort_unstable();
         let mut order: Vec<u32> = (0..dirs.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| dirs[a as usize].path.cmp(&dirs[b as usize].path));
         let mut rank = vec![0; dirs.len()];
@@ -81,7 +101,9 @@ impl Tree {
         found.iter_mut().for_each(|(dir, _)| *dir = rank[*dir as usize]);
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| names.get(a.1 as usize).cmp(names.get(b.1 as usize))));
 
-        let mut tree = Self { dirs: order.iter().map(|&dir| dirs[dir as usize].clone()).collect(), ..Self::default() };
+        passed_over.renumber(&rank);
+        let dirs = order.iter().map(|&dir| dirs[dir as usize].clone()).collect();
+        let mut tree = Self { dirs, passed_over, shards, ..Self::default() };
         let mut rest = &found[..];
         for dir in 0..tree.dirs.len() as u32 {
             let (here, further) = rest.split_at(rest.partition_point(|file| file.0 == dir));
@@ -137,6 +159,9 @@ impl Tree {
         let (bytes, ends) = self.names.parts();
         packer.bytes(bytes);
         packer.numbers(ends);
+        self.passed_over.pack(&mut packer);
+        packer.number(self.shards.len() as u64);
+        self.shards.iter().for_each(|shard| packer.bytes(&bytes_of(shard.as_os_str())));
         packer.finish()
     }
 
@@ -157,29 +182,28 @@ impl Tree {
         }
         let files = Spans::from_ends(unpacker.numbers()?)?;
         let names = Names::from_parts(unpacker.bytes()?.to_vec(), unpacker.numbers()?)?;
+        let passed_over = PassedOver::unpack(&mut unpacker)?;
+        let shards = (0..unpacker.number()?).map(|_| Some(os_name(unpacker.bytes()?).into())).collect::<Option<_>>()?;
         let fits = files.groups() == dirs.len() && files.total() as usize == names.len();
-        fits.then_some(Self { dirs, files, names })
+        fits.then_some(Self { dirs, files, names, passed_over, shards })
     }
 }
 
 type Found = (PathBuf, usize, Option<u64>);
 
-/// Folders (with their time) and image files below `root`, a folder before what is in it. Whatever is called like an image and is not
-/// a folder is listed, also a link that leads nowhere or in a circle, so that loading it shows what is wrong. Other such links are
+/// Folders (with their time) and files below `root`, a folder before what is in it. Whatever is called like an image and is not a
+/// folder is listed, also a link that leads nowhere or in a circle, so that loading it shows what is wrong. Other such links are
 /// passed over, as is a link back to a folder above. A folder that cannot be listed is an error, for its images would be missing.
 fn entries(root: &Path) -> impl Iterator<Item = DataResult<Found>> {
-    let visible = |entry: &DirEntry| {
-        let name = entry.file_name().as_encoded_bytes();
-        // `lost+found` belongs to the file system, and only its administrator may look inside.
-        entry.depth() == 0 || !(name.starts_with(b".") || name == b"lost+found")
-    };
+    // `lost+found` belongs to the file system, and only its administrator may look inside.
+    let passed = |name: &OsStr| is_hidden(name) || name == "lost+found";
+    let visible = move |entry: &DirEntry| entry.depth() == 0 || !passed(entry.file_name());
     let walk = WalkDir::new(root).follow_links(true).into_iter();
     walk.filter_entry(visible).filter_map(|entry| match entry {
         Ok(entry) if entry.file_type().is_dir() => {
             let changed = entry.metadata().ok().and_then(|meta| meta.modified().ok()).map_or(0, nanoseconds);
             Some(Ok((entry.path().to_path_buf(), entry.depth(), Some(changed))))
         }
-        Ok(entry) if !has_image_suffix(entry.path()) => None,
         Ok(entry) => Some(Ok((entry.path().to_path_buf(), entry.depth(), None))),
         Err(error) if error.loop_ancestor().is_some() => None,
         Err(error) => {

@@ -16,6 +16,7 @@ fn hub(server: &Server, cache: &Path) -> Hub {
         offline: false,
         repo_type: RepoType::Dataset,
         pause: Duration::ZERO,
+        chosen: Default::default(),
     }
 }
 

@@ -56,6 +56,12 @@ impl Labels {
         Ok(())
     }
 
+    /// Number of rows with a label.
+    pub(super) fn labeled(&self) -> usize {
+        let all = self.numbers.iter().chain(self.words.of_images());
+        all.filter(|&&label| label != NO_LABEL).count()
+    }
+
     fn number(&mut self, number: i128) -> Result<(), String> {
         let class = match usize::try_from(number) {
             _ if number == -1 => NO_LABEL,

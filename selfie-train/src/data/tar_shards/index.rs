@@ -9,7 +9,7 @@ use super::super::error::{DataError, DataResult};
 use super::super::index_cache::{self, Packer, Unpacker, file_state};
 use super::super::label_words::LabelWords;
 use super::super::names::{Names, bytes_of, os_name};
-use super::super::source::SUFFIXES;
+use super::super::source::{NO_LABEL, SUFFIXES};
 use super::super::spans::Spans;
 use super::scan::{Found, Sample, scan};
 use super::unpacked;
@@ -86,6 +86,16 @@ impl Index {
         self.labels_apart = self.labels_apart.saturating_add(u32::try_from(labels_apart).unwrap_or(u32::MAX));
         self.unread = self.unread.take().or(unread);
         self.spans.push(count).ok_or_else(|| "more images than 32 bits can number".to_owned())
+    }
+
+    /// Images and labeled images of each shard.
+    pub(super) fn counts(&self) -> Vec<(usize, usize)> {
+        let words = self.words.of_images();
+        let of_shard = |shard: usize| {
+            let images = self.spans.range(shard).start as usize..self.spans.range(shard).end as usize;
+            (images.len(), words[images].iter().filter(|&&word| word != NO_LABEL).count())
+        };
+        (0..self.spans.groups()).map(of_shard).collect()
     }
 
     fn push(&mut self, sample: &Sample) -> Result<(), String> {

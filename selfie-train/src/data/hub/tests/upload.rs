@@ -10,6 +10,7 @@ fn hub(server: &Server, cache: &Path) -> Hub {
         offline: false,
         repo_type: RepoType::Model,
         pause: Duration::ZERO,
+        chosen: Default::default(),
     }
 }
 
