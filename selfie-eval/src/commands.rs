@@ -1,5 +1,6 @@
 //! The command line: what there is, and which file does it.
 
+mod advice;
 mod bench;
 mod compare;
 mod data;
@@ -19,6 +20,7 @@ mod plan;
 mod pools;
 mod pretrain;
 mod pretrain_imagenet;
+mod program;
 mod recognized;
 mod report;
 mod result_file;
@@ -33,7 +35,7 @@ pub use interrupt::Interrupt;
 
 /// Self-supervised pretraining of image encoders by masked patches (Selfie, arXiv 1906.02940).
 #[derive(clap::Parser)]
-#[command(name = "selfie", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "selfie", version = program::VERSION, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -85,7 +85,7 @@ impl View {
         Ok(Self {
             normalise: normalise_of(config)?,
             image_size: config.patch.image_size,
-            batch_size: config.run.micro_batch(),
+            batch_size: config.run.eval_batch(),
             workers: config.data.workers,
         })
     }

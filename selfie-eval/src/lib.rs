@@ -52,7 +52,7 @@ pub use logistic::{Logistic, LogisticConfig};
 pub use masked_eval::{EvalSplit, MaskedEval, MaskedReport};
 pub use origin::{Origin, weights_path};
 pub use plan::{Bandwidth, Figure, Images, JobCosts, JobPlan, ModelSize, Speed};
-pub use report::{ReportFiles, write_report};
+pub use report::{ReportFiles, quoted, write_report};
 pub use runs::{RunState, RunSummary};
 pub use standardise::Standardiser;
 pub use transfer::{Transfer, held_trunk, load_trunk};

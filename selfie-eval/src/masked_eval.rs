@@ -115,6 +115,9 @@ impl MaskedEval {
         store.load(checkpoint.used_weights())?;
         let task = MaskedPatches::new(model, &config)?;
         let (images, split) = open_split(&config, split)?;
+        if split != EvalSplit::Test {
+            check_holdout(config.data.holdout, run.config()?.data.holdout)?;
+        }
         Ok(Self { run: run.path().to_path_buf(), device: device.clone(), config, checkpoint, task, images, split })
     }
 
@@ -136,7 +139,7 @@ impl MaskedEval {
             images: self.images.clone(),
             normalise: normalise_of(&self.config)?,
             image_size: self.config.patch.image_size,
-            batch_size: self.config.run.micro_batch(),
+            batch_size: self.config.run.eval_batch(),
             workers: self.config.data.workers,
             passes: masks,
             seed: self.config.run.seed,
@@ -157,6 +160,17 @@ impl MaskedEval {
             step: self.checkpoint.record().step,
         })
     }
+}
+
+/// The share of images that the run kept away from training is the only one whose images it has not seen.
+fn check_holdout(given: f64, of_run: f64) -> Result<()> {
+    if given == of_run {
+        return Ok(());
+    }
+    let reason = format!(
+        "got {given}, expected {of_run}, the run's own share: with another one, trained images count as held out"
+    );
+    Err(Error::config("data.holdout", reason))
 }
 
 fn open_split(config: &RunConfig, split: Option<EvalSplit>) -> Result<(Dataset, EvalSplit)> {

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::runs::{RunSummary, kind};
 use learned::Learned;
-pub(crate) use made::quoted;
+pub use made::quoted;
 pub(crate) use page::STYLE;
 
 /// What was written.

@@ -34,7 +34,7 @@ pub struct RunSummary {
     pub kind: &'static str,
     /// Where it stands.
     pub state: RunState,
-    /// Steps done, by its last line of metrics.
+    /// Steps done, by its last line of metrics or its latest checkpoint.
     pub step: u64,
     /// Steps in all.
     pub steps: u64,
@@ -48,7 +48,7 @@ pub struct RunSummary {
     pub chance: Option<f64>,
     /// Speed, last.
     pub images_per_second: Option<f64>,
-    /// Seconds since it last wrote a line.
+    /// Seconds since it last wrote metrics or a checkpoint.
     pub idle_seconds: Option<u64>,
     /// When that was; seconds are too coarse to put runs into order.
     #[serde(skip)]
@@ -67,13 +67,17 @@ impl RunSummary {
         let steps = if kind == "finetune" { config.finetune.steps } else { config.run.steps };
         let lines = if run.metrics_path().exists() { read_metrics(&run.metrics_path())? } else { Vec::new() };
         let last = |key: &str| lines.iter().rev().find_map(|line| line[key].as_f64());
-        let step = lines.iter().rev().find_map(|line| line["step"].as_u64()).unwrap_or(0);
+        // A run may stop between two lines of metrics: the checkpoint that it saved then counts further.
+        let logged = lines.iter().rev().find_map(|line| line["step"].as_u64());
+        let step = logged.max(run.latest_step()).unwrap_or(0);
         let state = match run.is_locked() {
             true => RunState::Running,
             false if step >= steps => RunState::Done,
             false => RunState::Stopped,
         };
-        let changed = std::fs::metadata(run.metrics_path()).and_then(|file| file.modified()).ok();
+        let written = |file: PathBuf| std::fs::metadata(file).and_then(|file| file.modified()).ok();
+        let checkpoint = run.latest_checkpoint().ok().and_then(written);
+        let changed = written(run.metrics_path()).max(checkpoint).or_else(|| written(run.config_path()));
         let idle = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
         Ok(Self {
             path: path.to_path_buf(),
@@ -133,7 +137,26 @@ fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use selfie_train::RunConfig;
+
     use super::*;
+
+    #[test]
+    fn a_stopped_run_stands_at_its_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = RunConfig::preset("quick").unwrap();
+        let run = RunDir::create(&folder.path().join("run"), &config, &Value::Null).unwrap();
+        let summary = || RunSummary::read(run.path()).unwrap();
+        assert_eq!((summary().step, summary().state), (0, RunState::Stopped));
+        std::fs::write(run.metrics_path(), "{\"step\": 10, \"loss\": 1.5}\n").unwrap();
+        assert_eq!(summary().step, 10);
+        let checkpoint = run.path().join("checkpoints/step-00000020.safetensors");
+        std::fs::write(&checkpoint, "").unwrap();
+        let now = SystemTime::now() - std::time::Duration::from_secs(100);
+        std::fs::File::options().write(true).open(run.metrics_path()).unwrap().set_modified(now).unwrap();
+        assert_eq!((summary().step, summary().loss), (20, Some(1.5)));
+        assert!(summary().idle_seconds.unwrap() < 50); // the checkpoint is new
+    }
 
     #[test]
     fn a_config_toml_alone_is_no_run() {

@@ -1,25 +1,36 @@
 //! `env.json`: what a run was made with, for whoever wonders later.
 
-use std::path::Path;
-use std::process::Command;
-
 use candle_core::Device;
 use serde_json::{Value, json};
 
 use crate::clock::utc_now;
 use crate::device::describe_device;
 
-/// The environment of a run that `command` starts on `device`. What cannot be found out is null.
+/// What the running program was built from. Only the program itself can know it: the sources may have moved on since, or be gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Build {
+    /// Commit of the sources.
+    pub commit: Option<String>,
+    /// Whether the sources differed from the commit.
+    pub modified: Option<bool>,
+    /// Version of candle-core.
+    pub candle: Option<String>,
+    /// Version of gemm, which multiplies Candle's matrices on the CPU.
+    pub gemm: Option<String>,
+    /// Version of safetensors.
+    pub safetensors: Option<String>,
+}
+
+/// Returns the environment of a run that `command` starts on `device`. Facts that are not known are null.
 #[must_use]
-pub fn environment(device: &Device, command: &[String]) -> Value {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lock = std::fs::read_to_string(source.join("../Cargo.lock")).unwrap_or_default();
+pub fn environment(device: &Device, command: &[String], build: &Build) -> Value {
     json!({
         "selfie": env!("CARGO_PKG_VERSION"),
-        "git_commit": git_commit(source),
-        "candle": version_in(&lock, "candle-core"),
-        "gemm": version_in(&lock, "gemm"),
-        "safetensors": version_in(&lock, "safetensors"),
+        "git_commit": build.commit,
+        "git_modified": build.modified,
+        "candle": build.candle,
+        "gemm": build.gemm,
+        "safetensors": build.safetensors,
         "system": std::env::consts::OS,
         "processor": std::env::consts::ARCH,
         "device": describe_device(device),
@@ -27,17 +38,4 @@ pub fn environment(device: &Device, command: &[String]) -> Value {
         "command": command,
         "started": utc_now().to_string(),
     })
-}
-
-/// The commit of the source tree that the program was built from, where it is still there.
-fn git_commit(source: &Path) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(source).args(["rev-parse", "HEAD"]).output().ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?;
-    (output.status.success()).then(|| commit.trim().to_owned())
-}
-
-fn version_in(lock: &str, package: &str) -> Option<String> {
-    let entry = lock.split("[[package]]").find(|entry| entry.contains(&format!("name = \"{package}\"\n")))?;
-    let version = entry.lines().find_map(|line| line.strip_prefix("version = "))?;
-    Some(version.trim_matches('"').to_owned())
 }

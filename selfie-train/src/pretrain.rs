@@ -14,7 +14,7 @@ use crate::clock::utc_now;
 use crate::config::{Plan, RunConfig};
 use crate::data::{BadImages, Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
 use crate::device::DeviceChoice;
-use crate::environment::environment;
+use crate::environment::{Build, environment};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryEstimate, available_memory};
 use crate::model::SelfieModel;
@@ -50,6 +50,8 @@ pub struct PretrainOptions {
     pub ranks: Arc<Ranks>,
     /// The command line, for `env.json`.
     pub command: Vec<String>,
+    /// What the program was built from, for `env.json`.
+    pub build: Build,
 }
 
 /// What a finished run has to tell.
@@ -81,6 +83,12 @@ pub struct PretrainReport {
     pub bad_images: usize,
     /// Trained values.
     pub parameters: usize,
+    /// Classes of the data; 0 if it has no labels.
+    pub classes: usize,
+    /// Training images with a label.
+    pub labeled_images: usize,
+    /// Whether the data has a test split.
+    pub has_test_split: bool,
     /// Files of the run.
     pub files: Vec<PathBuf>,
 }
@@ -220,7 +228,9 @@ impl Pretraining {
         let ranks = Arc::clone(&options.ranks);
         let run_dir = match (ranks.is_root(), options.resume) {
             (true, true) => Some(RunDir::open(&options.out)?),
-            (true, false) => Some(RunDir::prepare(&options.out, &environment(&device, &options.command))?),
+            (true, false) => {
+                Some(RunDir::prepare(&options.out, &environment(&device, &options.command, &options.build))?)
+            }
             (false, _) => None,
         };
         let _lock = match &run_dir {
@@ -281,6 +291,9 @@ impl Pretraining {
             best: report.best,
             bad_images,
             parameters: store.num_parameters(),
+            classes: train.classes().len(),
+            labeled_images: (0..train.len()).filter(|&i| train.label(i).is_some()).count(),
+            has_test_split: train.has_test_split(),
             files,
         })
     }

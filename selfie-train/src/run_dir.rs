@@ -177,7 +177,8 @@ impl RunDir {
     }
 
     /// The step of the latest checkpoint; none where there is none yet.
-    pub(crate) fn latest_step(&self) -> Option<u64> {
+    #[must_use]
+    pub fn latest_step(&self) -> Option<u64> {
         let latest = self.latest_checkpoint().ok()?;
         self.checkpoints().ok()?.into_iter().find(|(_, path)| *path == latest).map(|(step, _)| step)
     }

@@ -33,6 +33,7 @@ use crate::schedule::learning_rate;
 use crate::store::ParamStore;
 use crate::task::Task;
 use journal::Journal;
+pub use progress::{bar_style, words};
 use saver::Saver;
 pub use state::{TrainReport, TrainState};
 use window::{Waited, Window};

@@ -93,6 +93,24 @@ fn set_takes_each_type_without_quotes() {
 }
 
 #[test]
+fn another_optimizer_needs_its_own_learning_rate() {
+    // The preset is made for SGD.
+    assert_eq!(
+        refused("optim.name=adamw"),
+        "optim.lr: not given, expected a learning rate for adamw: 0.6 was chosen for sgd"
+    );
+    assert!(refused("optim.name=adam").contains("learning rate for adam:"));
+    assert!(resolve(&["optim.name=sgd"]).is_ok());
+    let quick = |set: &[&str]| {
+        let set: Vec<_> = set.iter().map(|set| Override::set(set).unwrap()).collect();
+        RunConfig::resolve("quick", None, &set).map(|config| config.optim.name)
+    };
+    assert!(quick(&["optim.name=sgd"]).is_err());
+    assert_eq!(quick(&["optim.name=sgd", "optim.lr=0.1"]).unwrap(), OptimName::Sgd);
+    assert_eq!(quick(&["optim.name=adam"]).unwrap(), OptimName::Adam); // the scale of AdamW
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     for (typed, meant) in [
         ("run.step=3", "run.steps"),

@@ -55,7 +55,8 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     }
     let program = build(&features)?;
     let mut command = Command::new(&program);
-    command.args(arguments);
+    // Advice that the program prints then names the command as it was typed.
+    command.args(arguments).env("SELFIE_STARTED_AS", "cargo xtask");
     if let Some(threads) = wanted.threads {
         command.env("RAYON_NUM_THREADS", threads.to_string());
     }

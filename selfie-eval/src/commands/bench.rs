@@ -141,17 +141,16 @@ fn meet_peer(options: &PeerOptions) -> Result<()> {
     let peers = Peers { ours: &ours, python, script, threads: *threads, rounds: (*rounds).max(1) };
     // With --json too each line is told as it is known, on stderr: what ended is not lost with an interrupted rest.
     let screen = Screen::new(*json, false);
-    let bar = screen.bar((CONTESTS.len() + 1) * peers.rounds, "rounds");
-    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let progress = screen.progress((CONTESTS.len() + 1) * peers.rounds, "rounds");
     screen.result("step                            ours img/s   PyTorch   ratio (goal)   MB ours / PyTorch")?;
     let mut standings = Vec::new();
     for contest in &CONTESTS {
-        let standing = peers.meet(contest, &|| bar.inc(1))?;
-        bar.suspend(|| screen.result(standing_line(&standing)))?;
+        let standing = peers.meet(contest, &|| progress.add())?;
+        progress.suspend(|| screen.result(standing_line(&standing)))?;
         standings.push(standing);
     }
-    let scaling = peers.two_threads_against_one(&|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let scaling = peers.two_threads_against_one(&|| progress.add())?;
+    progress.finish();
     screen.result(format!("two threads against one {scaling:.2} (1.7)"))?;
     screen.json(&serde_json::json!({ "standings": standings, "two_threads_against_one": scaling }))
 }

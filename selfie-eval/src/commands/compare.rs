@@ -12,7 +12,7 @@ use selfie_train::{RunDir, RunLock, default_run_path, environment};
 
 use super::options::{self, Lengths, Shared, flags};
 use super::screen::{Screen, complain};
-use super::{Interrupt, pools, settings};
+use super::{Interrupt, pools, program, settings};
 
 /// Steps that the time of a cell is estimated from.
 const PROBE_STEPS: u64 = 5;
@@ -64,7 +64,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     }
     let device = shared.device()?.select()?;
     let comparison = Comparison::prepare(config, origins, &options.fractions, options.seeds, &device)?;
-    let environment = environment(&device, &options::command_line());
+    let environment = environment(&device, &options::command_line(), &program::build());
     screen.note(settings::of(comparison.config(), &["data", "patch", "encoder", "finetune"])?)?;
     screen.note(format!("device     {}", selfie_train::describe_device(&device)))?;
 

@@ -129,9 +129,9 @@ fn run_verify(options: &Verify) -> Result<()> {
     let threads = options.threads.map_or_else(cores, usize::from);
     let mut splits = Vec::new();
     for (split, data) in &opened {
-        let bar = screen.bar(data.len(), split_name(*split));
-        let found = verify(data, *split, threads, &|| bar.inc(1))?;
-        bar.finish_and_clear();
+        let progress = screen.progress(data.len(), split_name(*split));
+        let found = verify(data, *split, threads, &|| progress.add())?;
+        progress.finish();
         screen.result(verified(&found, &options.source.data))?;
         splits.push(found);
     }
@@ -155,9 +155,9 @@ fn run_stats(options: &StatsOptions) -> Result<()> {
     let recognized = opened.first().map(|(_, data)| data.recognized().clone());
     let opened: Vec<_> = opened.into_iter().map(|(split, data)| (split, data.with_bad_images(&bad))).collect();
     for (split, data) in opened {
-        let bar = screen.bar(most.min(data.len()), split_name(split));
-        let found = stats(&data, split, most, &|| bar.inc(1))?;
-        bar.finish_and_clear();
+        let progress = screen.progress(most.min(data.len()), split_name(split));
+        let found = stats(&data, split, most, &|| progress.add())?;
+        progress.finish();
         screen.result(measured(&found, &options.source.data))?;
         splits.push(found);
     }

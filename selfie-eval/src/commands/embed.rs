@@ -1,18 +1,11 @@
 //! `selfie embed`: features of any images, to a file.
 
-use std::io::IsTerminal;
-use std::time::{Duration, Instant};
-
-use indicatif::ProgressBar;
 use selfie_eval::{Embed, EmbedFormat, EmbedReport, EmbedSplit, Result};
 
 use super::frozen::Network;
 use super::options::{Shared, flags};
-use super::screen::{Screen, complain};
 use super::{Interrupt, pools, settings};
 
-/// Time between two lines of progress where there is no terminal.
-const PAUSE: Duration = Duration::from_secs(10);
 /// Bad images that are listed.
 const SHOWN: usize = 20;
 
@@ -57,50 +50,19 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let embed = Embed::prepare(config, &origin, &kinds, split, &device)?;
     screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
 
-    let mut progress = Progress::new(&screen, shared.quiet, embed.num_images());
-    let report =
-        interrupt.while_training(|| embed.run(out, format, &interrupt.flag(), &mut |done| progress.tell(done)))?;
-    progress.bar.finish_and_clear();
+    let progress = screen.progress(embed.num_images(), "images");
+    let mut begun = false;
+    let mut show = |done| match std::mem::replace(&mut begun, true) {
+        false => progress.continue_after(done),
+        true => progress.set(done),
+    };
+    let report = interrupt.while_training(|| embed.run(out, format, &interrupt.flag(), &mut show))?;
+    progress.finish();
     for (name, reason) in embed.bad_images().iter().take(SHOWN) {
         screen.result(format!("bad        {name}: {reason}"))?;
     }
     screen.result(words(&report))?;
     screen.json(&report)
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    lines: bool,
-    images: usize,
-    /// Where this call began, and when.
-    start: Option<(usize, Instant)>,
-    told: Instant,
-}
-
-impl Progress {
-    fn new(screen: &Screen, quiet: bool, images: usize) -> Self {
-        let lines = !quiet && !std::io::stderr().is_terminal();
-        Self { bar: screen.bar(images, "images"), lines, images, start: None, told: Instant::now() }
-    }
-
-    fn tell(&mut self, done: usize) {
-        let &mut (first, begun) = self.start.get_or_insert_with(|| {
-            if done > 0 && self.lines {
-                complain(format!("goes on after {done} of {} images", self.images));
-            }
-            self.bar.set_position(done as u64);
-            self.bar.reset_eta();
-            (done, Instant::now())
-        });
-        self.bar.set_position(done as u64);
-        if self.lines && self.told.elapsed() >= PAUSE && done > first {
-            let speed = (done - first) as f64 / begun.elapsed().as_secs_f64();
-            let left = (self.images - done) as f64 / speed;
-            complain(format!("{done}/{} images  {speed:.1} images/s  ETA {left:.0} s", self.images));
-            self.told = Instant::now();
-        }
-    }
 }
 
 fn words(report: &EmbedReport) -> String {

@@ -7,9 +7,9 @@ use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session};
 use selfie_train::{RunConfig, RunDir, default_run_path, describe_device, environment};
 
 use super::options::{self, Lengths, Shared, flags};
-use super::pools;
 use super::screen::{Screen, complain};
 use super::{Interrupt, figures, result_file, settings};
+use super::{pools, program};
 
 /// Fine-tune a full ResNet: the patch network becomes its first three stages, all layers are trained on whole images
 ///
@@ -86,7 +86,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let run_dir = match &resumed {
         Some((run, _)) => run.clone(),
         None => {
-            let environment = origin.noted_in(environment(&device, &options::command_line()));
+            let environment = origin.noted_in(environment(&device, &options::command_line(), &program::build()));
             RunDir::create(&out, finetune.config(), &environment)?
         }
     };
@@ -114,7 +114,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         }
         finetune.train(&session)
     })?;
-    let report = finetune.report(&trained, finetune.test()?, Some(out.clone()));
+    let found = screen.busy("testing on the test split", || finetune.test())?;
+    let report = finetune.report(&trained, found, Some(out.clone()));
     let weights = finetune.write_weights(&out)?;
     let result = result_file::write(&out, &report)?;
     screen.result(words(&report))?;

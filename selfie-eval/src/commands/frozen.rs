@@ -72,9 +72,9 @@ impl Evaluation {
         let frozen = Frozen::prepare(config, &origin, &device)?;
         screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
 
-        let bar = screen.bar(frozen.data().train.len() + frozen.data().test.len(), "images");
-        let report = evaluate(&frozen, &kinds, &mut |done| bar.set_position(done as u64))?;
-        bar.finish_and_clear();
+        let progress = screen.progress(frozen.data().train.len() + frozen.data().test.len(), "images");
+        let report = evaluate(&frozen, &kinds, &mut |done| progress.set(done))?;
+        progress.finish();
         screen.result(words(&report))?;
         if let Some(folder) = &shared.out {
             screen.result(format!("wrote      {}", result_file::write(folder, &report)?.display()))?;

@@ -6,8 +6,8 @@ use selfie_encoder::Block;
 use selfie_eval::{Error, Export, ExportFormat, Exported, Result};
 use selfie_train::{Pretrained, WhichWeights};
 
-use super::export;
 use super::screen::Screen;
+use super::{advice, export};
 
 /// Bring a ResNet-50 of torchvision or timm here: safetensors or torch.save's .pth to a file that --from and --init-from take
 ///
@@ -87,8 +87,7 @@ fn words(imported: &Exported, weights: &Pretrained) -> String {
     format!(
         "read       {}: {} blocks, width {}, depths {}, {classes}; stem {}\n\
          input      mean {}, deviation {}\n\
-         wrote      {file} ({} tensors)\n\
-         next       cargo xtask finetune --from {file} --data DIR",
+         wrote      {file} ({} tensors)\n{}",
         weights.file.display(),
         said["block"].as_str().unwrap_or_default(),
         said["width"],
@@ -97,5 +96,6 @@ fn words(imported: &Exported, weights: &Pretrained) -> String {
         said["data"]["mean"],
         said["data"]["std"],
         imported.tensors,
+        advice::after_import(&imported.file),
     )
 }

@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> Result<()> {
     let shown = settings::of(&config, &["data", "patch", "encoder"])?;
     let eval = MaskedEval::prepare(&run, options.checkpoint, config, split, &device)?;
     screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
-    let report = eval.run(options.masks.into())?;
+    let report = screen.busy("finding masked patches", || eval.run(options.masks.into()))?;
     screen.result(format!(
         "{}, from {} (step {})\n{}",
         report.protocol,

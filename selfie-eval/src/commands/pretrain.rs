@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use selfie_eval::{Error, Result, weights_path};
 use selfie_train::{
-    LoadReport, Precision, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, default_run_path,
+    LoadReport, Precision, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, RunDir, default_run_path,
     describe_device,
 };
 
 use super::options::{self, Lengths, Shared};
 use super::screen::Screen;
-use super::{Interrupt, pools, report, settings};
+use super::{Interrupt, advice, pools, program, report, settings};
 
 /// Names in a list of tensors.
 const LISTED: usize = 4;
@@ -58,7 +58,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let Some(trained) = trained else { return Ok(()) };
     outcome(&trained, &screen)?;
     report::at_the_end(&trained.run_dir, options.shared.device()?, &screen)?;
-    next(&trained.run_dir, &screen)?;
+    next(&trained, &screen)?;
     screen.json(&trained)
 }
 
@@ -97,6 +97,7 @@ pub fn train(
         stop: interrupt.flag(),
         ranks: Arc::clone(&ranks),
         command: options::command_line(),
+        build: program::build(),
     };
     let pretraining = Pretraining::prepare(config, &options)?;
     // Only now: a refused setting is one line, and `pools::ensure` may have begun this program again.
@@ -202,9 +203,8 @@ pub fn outcome(report: &PretrainReport, screen: &Screen) -> Result<()> {
     names.try_for_each(|name| screen.result(format!("           {name}")))
 }
 
-/// What to do with the run.
-pub fn next(run: &Path, screen: &Screen) -> Result<()> {
-    let run = run.display();
-    screen
-        .note(format!("next       cargo xtask finetune --from {run}\n           cargo xtask linear-eval --from {run}"))
+/// Says what to do with the run.
+pub fn next(report: &PretrainReport, screen: &Screen) -> Result<()> {
+    let config = RunDir::open(&report.run_dir)?.config()?;
+    screen.note(advice::after_pretraining(report, &config))
 }

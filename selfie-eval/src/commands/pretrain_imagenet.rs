@@ -45,12 +45,13 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     outcome(&pretrained, &screen)?;
     let run = RunDir::open(&pretrained.run_dir)?;
     let device = shared.device()?.select()?;
-    let masked_eval = MaskedEval::prepare(&run, None, run.config()?, None, &device)?.run(MASKS)?;
+    let masked_eval = MaskedEval::prepare(&run, None, run.config()?, None, &device)?;
+    let masked_eval = screen.busy("finding masked patches", || masked_eval.run(MASKS))?;
     screen.result(format!(
         "photographs that no step has seen, masked patches found among those of the same photograph:\n{}",
         figures::masked(&masked_eval)
     ))?;
     report::at_the_end(&pretrained.run_dir, shared.device()?, &screen)?;
-    next(&pretrained.run_dir, &screen)?;
+    next(&pretrained, &screen)?;
     screen.json(&Report { pretrain: &pretrained, masked_eval: &masked_eval })
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
+use selfie_train::shorten_floats;
 use serde_json::{Value, json};
 
 use super::images::{Images, Known};
@@ -163,6 +164,7 @@ impl Finished<'_> {
     /// What a file says of itself.
     pub(super) fn metadata(&self) -> Value {
         let mut metadata = json!({ "format": "selfie features", "of": self.of, "classes": self.images.classes() });
+        shorten_floats(&mut metadata);
         metadata.sort_all_objects();
         metadata
     }

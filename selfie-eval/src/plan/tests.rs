@@ -106,7 +106,8 @@ fn the_data_of_a_preset_need_not_be_here_and_others_are_counted() {
 fn small(setting: &str) -> (RunConfig, tempfile::TempDir) {
     let settings =
         ["encoder.width=8", "encoder.depths=[1, 1, 1]", "run.steps=1", "run.batch_size=2", "run.eval_masks=1"];
-    let overrides: Vec<_> = settings.into_iter().chain([setting]).map(|set| Override::set(set).unwrap()).collect();
+    let overrides: Vec<_> =
+        settings.into_iter().chain([setting, "optim.lr=0.001"]).map(|set| Override::set(set).unwrap()).collect();
     (RunConfig::resolve("quick", None, &overrides).unwrap(), tempfile::tempdir().unwrap())
 }
 

@@ -67,7 +67,7 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// A word of a command line as a shell takes it.
+/// Returns a word of a command line in the form that a shell reads as one word.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if word.chars().all(plain) && !word.is_empty() {

@@ -15,7 +15,7 @@ fn pretraining_shows_settings_figures_paths_and_what_comes_next() {
     let text = place.run(&format!("pretrain {TINY} --steps 2 --out run"));
     let expected =
         ["width = 8", "steps = 2", "trained ", "held out ", "(4 masks each; chance 0.2500)", "run/encoder.safetensors"];
-    for words in expected.into_iter().chain(["cargo xtask finetune --from run", "cargo xtask linear-eval --from run"]) {
+    for words in expected.into_iter().chain(["selfie finetune --from run", "selfie linear-eval --from run"]) {
         assert!(text.contains(words), "no '{words}' in {text}");
     }
     for file in ["config.toml", "env.json", "metrics.jsonl", "encoder.safetensors", "checkpoints/latest"] {
@@ -178,4 +178,40 @@ fn runs_are_listed_with_their_state() {
     assert!(runs[1]["loss"].is_f64() && runs[1]["chance"] == 0.25);
     assert!(place.run("runs runs/two").contains("1/1"));
     assert_eq!(place.call("runs nowhere").status, Some(1));
+}
+
+#[test]
+fn the_hold_out_of_a_run_is_its_own() {
+    let place = pretrained();
+    for split in ["heldout", "train"] {
+        let call = place.call(&format!("masked-eval --from run --split {split} --set data.holdout=0.5"));
+        assert_eq!(call.status, Some(2), "{}", call.stderr);
+        assert!(call.stderr.contains("data.holdout: got 0.5, expected 0.1, the run's own share"), "{}", call.stderr);
+    }
+    place.run("masked-eval --from run --split test --set data.holdout=0.5 --masks 1 --quiet"); // reads no hold-out
+}
+
+#[test]
+fn advice_fits_the_data() {
+    let place = Place::new();
+    let photographs = concat!(env!("CARGO_MANIFEST_DIR"), "/../selfie-train/sample/train/butterfly");
+    let text = place.run(&format!("pretrain {TINY} --data {photographs} --steps 2 --out run"));
+    assert!(text.contains("next       selfie embed --from run --data"), "{text}");
+    assert!(!text.contains("finetune --from") && !text.contains("linear-eval --from"), "{text}"); // no labels
+    let next = text.lines().find_map(|line| line.strip_prefix("next       selfie ")).unwrap();
+    place.run(&format!("{next} --quiet"));
+}
+
+#[test]
+fn a_run_notes_the_build_that_trained_it() {
+    let place = pretrained();
+    let text = std::fs::read_to_string(place.path("run/env.json")).unwrap();
+    let environment: Value = serde_json::from_str(&text).unwrap();
+    assert!(environment["candle"].as_str().is_some_and(|version| version.starts_with("0.")), "{text}");
+    let version = place.run("--version");
+    match environment["git_commit"].as_str() {
+        Some(commit) => assert!(version.contains(&commit[..9]), "{version} of {commit}"),
+        None => assert!(environment["git_modified"].is_null(), "{text}"),
+    }
+    assert_eq!(environment["git_modified"] == Value::Bool(true), version.contains("modified"), "{version}");
 }

@@ -15,7 +15,7 @@ const STEPS: u64 = 240;
 fn survives(optimizer: &str, kills: u64, seed: u64) {
     let place = Place::new();
     let settings = format!(
-        "{TINY} --steps {STEPS} --set optim.name={optimizer} --set run.checkpoint_every=4 --set run.eval_every=60 \
+        "{TINY} --steps {STEPS} --set optim.name={optimizer} --lr 0.001 --set run.checkpoint_every=4 --set run.eval_every=60 \
          --set data.workers=3 --set run.ema_decay=0.9 --quiet"
     );
     let start = |out: &str| format!("pretrain {settings} --out {out}");

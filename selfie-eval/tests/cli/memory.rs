@@ -20,7 +20,9 @@ fn peaks(settings: &str) -> (f64, f64) {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_estimate_is_near_the_peak_of_a_run() {
-    for settings in ["--batch-size 64", "--batch-size 128 --set run.micro_batch_size=32 --set optim.name=sgd"] {
+    for settings in
+        ["--batch-size 64", "--batch-size 128 --set run.micro_batch_size=32 --set optim.name=sgd --lr 0.001"]
+    {
         let (estimated, measured) = peaks(settings);
         eprintln!("{settings}: estimated {estimated:.0} MB, measured {measured:.0} MB");
         assert!(

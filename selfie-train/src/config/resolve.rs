@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::RunConfig;
+use super::{OptimName, RunConfig};
 use crate::data::Augment;
 use crate::error::{Error, Result};
 
@@ -72,6 +72,7 @@ impl RunConfig {
         given.extend_from_slice(overrides);
         let config = self.lay_over(&given)?;
         config.validate()?;
+        self.check_rate(&config, &given)?;
         Ok(config)
     }
 
@@ -81,6 +82,19 @@ impl RunConfig {
     /// [`Error::Config`] as [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
         Self::default().lay_over(&values_of(text, origin)?)
+    }
+
+    /// Refuses another optimizer without a learning rate of its own: SGD's 0.6 ruins a network under AdamW, and with AdamW's
+    /// 0.001 SGD learns nothing. Adam and AdamW share a scale.
+    fn check_rate(&self, config: &Self, given: &[Override]) -> Result<()> {
+        let (before, now) = (self.optim.name, config.optim.name);
+        let changes_scale = (before == OptimName::Sgd) != (now == OptimName::Sgd);
+        if !changes_scale || given.iter().any(|value| value.key == "optim.lr") {
+            return Ok(());
+        }
+        let reason =
+            format!("not given, expected a learning rate for {now}: {} was chosen for {before}", self.optim.lr);
+        Err(Error::config("optim.lr", reason))
     }
 
     fn lay_over(&self, given: &[Override]) -> Result<Self> {

@@ -1,6 +1,8 @@
 //! The sections that belong to this crate: `[optim]`, `[schedule]`, `[run]`. Defaults are the paper's
 //! CIFAR-10 run (arXiv 1906.02940, section 4.1); it does not print the rate.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -16,6 +18,16 @@ pub enum OptimName {
     Adam,
     /// Adam with decoupled weight decay.
     AdamW,
+}
+
+impl fmt::Display for OptimName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sgd => "sgd",
+            Self::Adam => "adam",
+            Self::AdamW => "adamw",
+        })
+    }
 }
 
 /// `[optim]`: the optimiser.
@@ -214,6 +226,21 @@ impl RunSettings {
     #[must_use]
     pub fn micro_batch(&self) -> usize {
         self.micro_batch_of(self.batch_size)
+    }
+
+    /// Images at once in an evaluation, which has no batch of an update to divide: `micro_batch_size`, or else `batch_size`.
+    ///
+    /// ```
+    /// use selfie_train::RunSettings;
+    /// let run = RunSettings { batch_size: 8, micro_batch_size: 64, ..Default::default() };
+    /// assert_eq!((run.micro_batch(), run.eval_batch()), (8, 64));
+    /// ```
+    #[must_use]
+    pub fn eval_batch(&self) -> usize {
+        match self.micro_batch_size {
+            0 => self.batch_size.max(1),
+            most => most,
+        }
     }
 
     /// The same of one rank's `images` of a batch.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::files::replace_file;
+use crate::shortest::shorten_floats;
 
 /// The one metadata entry.
 pub(super) const ENTRY: &str = "selfie";
@@ -92,7 +93,8 @@ pub fn checksum<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) ->
 ///
 /// # Errors
 /// [`crate::Error::Io`] where the disk is full or the folder cannot be written; whatever stood at `path` is then untouched.
-pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, metadata: Value) -> Result<()> {
+pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, mut metadata: Value) -> Result<()> {
+    shorten_floats(&mut metadata);
     let copied = tensors.iter().map(|(name, tensor)| Ok((name.clone(), HostTensor::copy(tensor)?)));
     write_host(path, &copied.collect::<Result<_>>()?, metadata)
 }

@@ -1,12 +1,13 @@
 //! What a person sees while a run trains: one line that renews itself on a terminal, plain lines elsewhere, nothing when quiet.
 //!
-//! All of it goes to stderr; stdout is for results.
+//! All of it goes to stderr; stdout is for results. A log file gets a line at least every half minute, however long a step takes.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use crate::heartbeat::Heartbeat;
 use crate::metrics::{HeldOutMetrics, StepMetrics};
 use crate::probe::Evaluation;
 
@@ -20,7 +21,7 @@ pub(super) struct Progress {
 
 enum Shown {
     Nothing,
-    Lines,
+    Lines(Heartbeat),
     Bar(ProgressBar),
 }
 
@@ -30,15 +31,19 @@ impl Progress {
         let shown = match quiet {
             true => Shown::Nothing,
             false if std::io::stderr().is_terminal() => Shown::Bar(bar(step, steps)),
-            false => Shown::Lines,
+            false => Shown::Lines(Heartbeat::start(format!("step {step}/{steps}  in its first step"))),
         };
         Self { shown, first_step: step, steps, started: Instant::now() }
     }
 
     /// A step was done.
     pub(super) fn tick(&self, step: u64) {
-        if let Shown::Bar(bar) = &self.shown {
-            bar.set_position(step);
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Lines(heartbeat) => {
+                heartbeat.set(format!("step {step}/{}  ETA {}", self.steps, words(self.remaining(step))));
+            }
+            Shown::Bar(bar) => bar.set_position(step),
         }
     }
 
@@ -50,8 +55,9 @@ impl Progress {
         );
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => {
-                say(&format!("step {step}/{}  {numbers}  ETA {}", self.steps, words(self.remaining(*step))))
+            Shown::Lines(heartbeat) => {
+                say(&format!("step {step}/{}  {numbers}  ETA {}", self.steps, words(self.remaining(*step))));
+                heartbeat.said();
             }
             Shown::Bar(bar) => bar.set_message(numbers),
         }
@@ -78,7 +84,10 @@ impl Progress {
     fn line(&self, line: &str) {
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => say(line),
+            Shown::Lines(heartbeat) => {
+                say(line);
+                heartbeat.said();
+            }
             Shown::Bar(bar) => bar.println(line),
         }
     }
@@ -98,11 +107,24 @@ impl Progress {
 }
 
 fn bar(step: u64, steps: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:20} step {pos}/{len}  {msg}  ETA {eta}");
-    let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = ProgressBar::new(steps).with_style(bar_style("{bar:20} step {pos}/{len}  {msg}  ETA {left}"));
     bar.set_position(step);
     bar.reset_eta();
     bar
+}
+
+/// Returns the style of `template`, in which `{left}` is the time left: unknown until something is done, never 0 by then.
+///
+/// A template that cannot be parsed gives indicatif's own bar.
+#[must_use]
+pub fn bar_style(template: &str) -> ProgressStyle {
+    let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let known = state.per_sec() > 0.0;
+        let text = if known { words(state.eta()) } else { "unknown".to_owned() };
+        let _ = out.write_str(&text);
+    };
+    ProgressStyle::with_template(template)
+        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("left", left))
 }
 
 /// A line on stderr; where nobody reads it any more (a closed pipe), training goes on.
@@ -110,8 +132,9 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// "42 s", "12 min", "3 h 05 min", "2 d 4 h".
-fn words(time: Duration) -> String {
+/// Returns a time in its two largest units: "42 s", "12 min", "3 h 05 min", "2 d 4 h".
+#[must_use]
+pub fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
