@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{D, Device};
 use selfie_train::{
     Augment, Classification, Head, Loader, LoaderConfig, Mode, ParamStore, Plan, Ranks, RunConfig, RunDir, RunLock,
-    StopFlag, TrainReport, TrainState, Trainer, Transform, write_tensors,
+    StopFlag, TrainReport, TrainState, Trainer, TrainingImages, Transform, check_length, write_tensors,
 };
 use serde_json::{Value, json};
 
@@ -140,7 +140,8 @@ impl Finetune {
     pub fn restore(&mut self, run: &RunDir, step: Option<u64>) -> Result<()> {
         self.lock = Some(run.lock()?);
         let checkpoint = run.read_checkpoint(step)?;
-        checkpoint.check_same_run(&self.recipe()?, self.data.train.len())?;
+        checkpoint.check_same_run(&self.recipe()?, &TrainingImages::of(&self.data.train))?;
+        check_length(run, step, checkpoint.record().step, self.plan.run.steps, "finetune.steps")?;
         self.state = TrainState::restore(&checkpoint, &self.plan, &self.store)?;
         Ok(())
     }
@@ -173,7 +174,7 @@ impl Finetune {
             task: &self.task,
             store: &self.store,
             plan: &self.plan,
-            epoch_images: self.data.train.len(),
+            images: TrainingImages::of(&self.data.train),
             ranks: &Ranks::default(),
             held_out: None,
             knn: None,

@@ -7,8 +7,7 @@
 mod images;
 mod speed;
 
-use candle_core::Device;
-use selfie_train::{MemoryEstimate, OptimName, ParamStore, RunConfig, SelfieModel};
+use selfie_train::{MemoryEstimate, ModelCount, OptimName, RunConfig, SelfieModel};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -30,15 +29,14 @@ pub struct ModelSize {
 }
 
 impl ModelSize {
-    /// Counts the model of `config`, by building it.
+    /// Counts the model of `config` without memory for it.
     ///
     /// # Errors
     /// Where the settings do not fit together.
     pub fn of(config: &RunConfig) -> Result<Self> {
-        let store = ParamStore::new(0, &Device::Cpu);
-        SelfieModel::new(config, store.builder())?;
-        let statistics = store.buffers().iter().map(|(_, tensor)| tensor.elem_count()).sum();
-        Ok(Self { parameters: store.num_parameters(), statistics })
+        let count = ModelCount::default();
+        SelfieModel::new(config, count.builder())?;
+        Ok(Self { parameters: count.parameters(), statistics: count.buffers() })
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::recipe_changes;
+use crate::data::Dataset;
 use crate::ema::Ema;
 use crate::error::{Error, Result};
 use crate::optim::Optimizer;
@@ -37,10 +38,35 @@ pub struct Record {
     pub position: u64,
     /// Training images; another number means other data.
     pub train_images: u64,
+    /// Checksum of the names of the training images, in their order; none in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_names: Option<String>,
     /// The best evaluation on held-out images so far.
     pub best: Option<Best>,
     /// The settings that shape the result, as nested objects ([`crate::RunConfig::recipe`]).
     pub config: Value,
+}
+
+/// The images that a run trains on, as far as a resumed run must find the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainingImages {
+    /// Their number.
+    pub count: usize,
+    /// Checksum of their names, in their order.
+    pub names: String,
+}
+
+impl TrainingImages {
+    /// Those of `images`.
+    #[must_use]
+    pub fn of(images: &Dataset) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        for i in 0..images.len() {
+            hasher.update(images.name(i).as_bytes());
+            hasher.update(&[0]);
+        }
+        Self { count: images.len(), names: format!("{:08x}", hasher.finalize()) }
+    }
 }
 
 /// The best evaluation of a run.
@@ -104,21 +130,28 @@ impl Checkpoint {
         ema.map_or(Ok(()), |ema| ema.load(&self.average)).map_err(as_checkpoint)
     }
 
-    /// Whether a run with `recipe` and `train_images` is the one that this is a state of: it goes on with the settings and
-    /// the data that it began with, or not at all.
+    /// Checks that a run with `recipe` on `images` is the one that this is a state of: it goes on with the settings and the data
+    /// that it began with, or not at all.
     ///
     /// # Errors
-    /// [`Error::Config`] names the settings that differ, with both values, or both numbers of images.
-    pub fn check_same_run(&self, recipe: &Value, train_images: usize) -> Result<()> {
+    /// [`Error::Config`] names the settings that differ, with both values, or says that the images are not the same.
+    pub fn check_same_run(&self, recipe: &Value, images: &TrainingImages) -> Result<()> {
         let changes = recipe_changes(&self.record.config, recipe);
         if !changes.is_empty() {
             let kept = "a resumed run keeps its settings, but for its length and cadence";
             return Err(Error::config("--resume", format!("{}; {kept}", changes.join(", "))));
         }
         let began_with = self.record.train_images;
-        if began_with != train_images as u64 {
+        if began_with != images.count as u64 {
             let reason =
-                format!("{train_images} images to train on, expected the {began_with} that the run began with");
+                format!("got {} images to train on, expected the {began_with} that the run began with", images.count);
+            return Err(Error::config("data.source", reason));
+        }
+        if self.record.image_names.as_ref().is_some_and(|names| *names != images.names) {
+            let reason = format!(
+                "got {began_with} images with other names, expected those that the run began with (a new run with the weights of \
+                 this one takes other images)"
+            );
             return Err(Error::config("data.source", reason));
         }
         Ok(())
@@ -164,7 +197,7 @@ pub(crate) fn is_checkpoint(weights: &Weights) -> bool {
 fn record(metadata: &Value) -> serde_json::Result<Record> {
     let mut fields = metadata.clone();
     if let Some(fields) = fields.as_object_mut() {
-        ["format", "version", "crc32"].iter().for_each(|field| drop(fields.remove(*field)));
+        ["format", "version", "crc32", "crc32_of"].iter().for_each(|field| drop(fields.remove(*field)));
     }
     serde_json::from_value(fields)
 }

@@ -31,7 +31,7 @@ mod task;
 mod tensorboard;
 mod trainer;
 
-pub use checkpoint::{Best, Checkpoint, Record};
+pub use checkpoint::{Best, Checkpoint, Record, TrainingImages};
 pub use config::{
     FinetuneConfig, Head, OnNonfinite, OptimConfig, OptimName, Override, Plan, Precision, RunConfig, RunSettings,
     ScheduleConfig, ScheduleName, recipe_changes,
@@ -55,14 +55,14 @@ pub use model::{Mode, Output, Puzzle, SelfieModel};
 pub use neighbours::{Neighbour, Neighbours};
 pub use optim::Optimizer;
 pub use picture::{Canvas, Riddle, draw_all, encode_jpeg, encode_png};
-pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, default_run_path, pretrain};
+pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, check_length, pretrain};
 pub use pretrained::{Pretrained, WhichWeights, load_run, normalise_of};
 pub use probe::{EvalSet, Evaluation, KnnProbe, KnnResult, directions, evaluate};
 pub use ranks::{Ranks, own_cores, started_as, started_together};
-pub use run_dir::{RunDir, RunLock};
+pub use run_dir::{Claim, Lengthened, RunDir, RunLock};
 pub use schedule::{learning_rate, warmup_steps};
 pub use seed::{Purpose, derive, stream};
 pub use shortest::shorten_floats;
-pub use store::{LoadReport, ParamStore, Parameter, Weights, checksum, write_tensors};
+pub use store::{LoadReport, ModelCount, ParamStore, Parameter, Weights, checksum, write_tensors};
 pub use task::{Classification, Classifier, MaskedPatches, PatchPool, Phase, Task, TaskOutput};
 pub use trainer::{StopFlag, TrainReport, TrainState, Trainer, bar_style, words};

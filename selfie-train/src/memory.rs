@@ -134,10 +134,18 @@ pub fn available_memory() -> Option<f64> {
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<f64>().ok());
     let used = number(left("memory.current")).map(|used| used - cache.unwrap_or(0.0));
     let group = number(left("memory.max")).zip(used).map(|(most, used)| most - used);
-    match (system, group) {
-        (Some(system), Some(group)) => Some(system.min(group)),
-        (system, group) => system.or(group),
-    }
+    let texts = read("/proc/self/limits").zip(read("/proc/self/status"));
+    let limit = texts.and_then(|(limits, status)| address_space_left(&limits, &status));
+    [system, group, limit].into_iter().flatten().reduce(f64::min)
+}
+
+/// Bytes of address space that `ulimit -v` leaves to this process, by the system's texts; `None` without a limit.
+fn address_space_left(limits: &str, status: &str) -> Option<f64> {
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let limit: f64 = limit.split_whitespace().next()?.parse().ok()?; // "unlimited" is not a number
+    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let used: f64 = used.split_whitespace().next()?.parse().ok()?;
+    Some((limit - 1024.0 * used).max(0.0))
 }
 
 #[cfg(test)]
@@ -158,6 +166,16 @@ mod tests {
         estimate.check(&config, None).unwrap();
         let message = estimate.check(&config, Some(1e9)).unwrap_err().to_string();
         assert!(message.contains("not even one image"), "{message}");
+    }
+
+    #[test]
+    fn a_limit_on_the_address_space_counts() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max cpu time              unlimited            unlimited            seconds   \n\
+                      Max address space         2048000000           2048000000           bytes     \n";
+        let status = "VmPeak:\t  900000 kB\nVmSize:\t  500000 kB\n";
+        assert_eq!(address_space_left(limits, status), Some(2_048_000_000.0 - 512_000_000.0));
+        assert_eq!(address_space_left(&limits.replace("2048000000", "unlimited "), status), None);
     }
 
     #[test]

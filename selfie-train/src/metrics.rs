@@ -115,7 +115,7 @@ impl MetricsFile {
     pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
         let mut ends_with_evaluation = false;
         if path.exists() {
-            let text = fs::read_to_string(path).map_err(Error::io(path))?;
+            let text = read_lossy(path)?;
             let kept: String = text
                 .lines()
                 .filter(|line| step_of(line).is_some_and(|at| at <= step))
@@ -144,8 +144,14 @@ impl MetricsFile {
 /// # Errors
 /// [`Error::Io`] where it cannot be read.
 pub fn read_metrics(path: &Path) -> Result<Vec<Value>> {
-    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = read_lossy(path)?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The text of `path`. A byte that is not UTF-8 spoils its own line, which is then not JSON, and no other.
+fn read_lossy(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn step_of(line: &str) -> Option<u64> {
@@ -169,6 +175,17 @@ pub fn peak_rss_mb() -> Option<u64> {
 mod tests {
     use super::*;
     use candle_core::Device;
+
+    #[test]
+    fn a_spoiled_line_is_dropped_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, b"{\"step\": 1}\n{\"st\xffep\": 2}\n{\"step\": 3}\n{\"step\": 4").unwrap();
+        let steps = |lines: Vec<Value>| lines.iter().filter_map(|line| line["step"].as_u64()).collect::<Vec<_>>();
+        assert_eq!(steps(read_metrics(&path).unwrap()), [1, 3]);
+        MetricsFile::open(&path, 3).unwrap().write(&serde_json::json!({ "step": 5 })).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\": 1}\n{\"step\": 3}\n{\"step\":5}\n");
+    }
 
     #[test]
     fn features_at_one_point_have_no_deviation_and_axes_have_much() {

@@ -1,7 +1,7 @@
 //! Pretraining from settings to a trained trunk: data, model, loop, files. Everything that can fail for want of
 //! sense fails before the run directory is made.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +9,7 @@ use candle_core::Device;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkpoint::Best;
-use crate::clock::utc_now;
+use crate::checkpoint::{Best, TrainingImages};
 use crate::config::{Plan, RunConfig};
 use crate::data::{BadImages, Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
 use crate::device::DeviceChoice;
@@ -21,8 +20,8 @@ use crate::model::SelfieModel;
 use crate::pretrained::{initial_weights, normalise_of, write_encoder};
 use crate::probe::{EvalSet, Evaluation, KnnProbe};
 use crate::ranks::{Ranks, local_size};
-use crate::run_dir::{RunDir, RunLock};
-use crate::store::{LoadReport, ParamStore};
+use crate::run_dir::{Lengthened, RunDir, RunLock};
+use crate::store::{LoadReport, ModelCount, ParamStore};
 use crate::task::MaskedPatches;
 use crate::trainer::{StopFlag, TrainState, Trainer};
 
@@ -107,6 +106,7 @@ pub struct Pretraining {
     plan: Plan,
     recipe: Value,
     state: TrainState,
+    lengthened: Option<Lengthened>,
     /// Held from before a resumed run's state is read.
     lock: Option<RunLock>,
 }
@@ -140,6 +140,9 @@ impl Pretraining {
         };
         let device = options.device.select()?;
         ranks.use_cards(&device)?;
+        if device.is_cpu() {
+            check_memory(&config, ranks)?;
+        }
 
         // What is held out never trains; mean and deviation become part of the settings.
         let bad = config.data.bad_images();
@@ -157,26 +160,39 @@ impl Pretraining {
             model = model.with_shared_norms(Arc::clone(ranks) as _);
         }
         let task = MaskedPatches::new(model, &config)?;
-        if device.is_cpu() {
-            // Ranks on one machine share its memory, and each has its part of the batch.
-            let mut of_rank = config.clone();
-            of_rank.run.batch_size = config.run.batch_size.div_ceil(ranks.size());
-            let available = available_memory().map(|free| free / local_size() as f64);
-            MemoryEstimate::of(&of_rank, store.num_parameters()).check(&of_rank, available)?;
-        }
         let loaded = match &options.init_from {
             Some(from) => Some(store.load_matching(&initial_weights(from)?)?),
             None => None,
         };
         let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
+        let images = TrainingImages::of(&train);
         let state = match options.resume {
-            true => stopped_state(options, &recipe, train.len(), &plan, &store)?,
+            true => stopped_state(options, &recipe, &images, &plan, &store)?,
             false => TrainState::fresh(&plan, &store)?,
+        };
+        let lengthened = match options.resume {
+            true => Lengthened::since(&RunDir::open(&options.out)?.config()?.pretrain_plan(), &plan, state.step),
+            false => None,
         };
         let same = format!("{recipe} {} images, step {}", train.len(), state.step);
         ranks.check_same("settings, data or checkpoint", &same)?;
         let options = options.clone();
-        Ok(Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, state, lock })
+        Ok(Self {
+            config,
+            options,
+            device,
+            train,
+            held_out,
+            bad,
+            store,
+            task,
+            loaded,
+            plan,
+            recipe,
+            state,
+            lengthened,
+            lock,
+        })
     }
 
     /// The settings, complete: with the mean and deviation that were measured.
@@ -215,28 +231,35 @@ impl Pretraining {
         self.loaded.as_ref()
     }
 
+    /// What a resumed run changes of its learning rate by another length.
+    #[must_use]
+    pub fn lengthened(&self) -> Option<&Lengthened> {
+        self.lengthened.as_ref()
+    }
+
     /// Trains, and writes the run directory.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop; a run to resume that does not fit; whatever fails while it trains.
     pub fn run(self) -> Result<PretrainReport> {
-        let Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, mut state, lock } =
-            self;
+        let Self { config, options, device, train, held_out, bad, store, task, loaded, plan, recipe, .. } = self;
+        let (mut state, lengthened, lock) = (self.state, self.lengthened, self.lock);
         let started = Instant::now();
 
         // Rank 0 alone writes and evaluates.
         let ranks = Arc::clone(&options.ranks);
-        let run_dir = match (ranks.is_root(), options.resume) {
-            (true, true) => Some(RunDir::open(&options.out)?),
+        let (run_dir, _lock) = match (ranks.is_root(), options.resume) {
+            (true, true) => (Some(RunDir::open(&options.out)?), lock),
             (true, false) => {
-                Some(RunDir::prepare(&options.out, &environment(&device, &options.command, &options.build))?)
+                let environment = environment(&device, &options.command, &options.build);
+                let (run_dir, lock) = RunDir::prepare(&options.out, &environment)?;
+                (Some(run_dir), Some(lock))
             }
-            (false, _) => None,
+            (false, _) => (None, None),
         };
-        let _lock = match &run_dir {
-            Some(run_dir) => Some(lock.map_or_else(|| run_dir.lock(), Ok)?),
-            None => None,
-        };
+        if let (Some(run_dir), Some(change)) = (&run_dir, &lengthened) {
+            run_dir.note_lengthened(change, &options.command)?;
+        }
 
         // The loop.
         let mut loader = training_loader(&config, &plan, train.clone(), state.position(&plan), &device, &ranks)?;
@@ -246,7 +269,7 @@ impl Pretraining {
             task: &task,
             store: &store,
             plan: &plan,
-            epoch_images: train.len(),
+            images: TrainingImages::of(&train),
             ranks: &ranks,
             held_out,
             knn: knn.flatten(),
@@ -299,16 +322,6 @@ impl Pretraining {
     }
 }
 
-/// A directory of its own for a new run: `runs/PRESET-DATE-seedN`, with a number behind it where that is taken.
-#[must_use]
-pub fn default_run_path(preset: &str, seed: u64) -> PathBuf {
-    let (year, month, day) = utc_now().date();
-    let name = format!("{preset}-{year:04}{month:02}{day:02}-seed{seed}");
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    let mut names = std::iter::once(name.clone()).chain(numbered).map(|name| Path::new("runs").join(name));
-    names.find(|path| !path.exists()).unwrap_or_else(|| Path::new("runs").join(name))
-}
-
 /// This rank's parts of the batches of a run from `position` on.
 fn training_loader(
     config: &RunConfig,
@@ -329,6 +342,17 @@ fn training_loader(
         ranks: ranks.size(),
     };
     Ok(Loader::new(train, transform, normalise_of(config)?, batches, device)?)
+}
+
+/// Refuses a model or a batch that does not fit into memory, before any of it is taken.
+fn check_memory(config: &RunConfig, ranks: &Ranks) -> Result<()> {
+    let count = ModelCount::default();
+    SelfieModel::new(config, count.builder())?;
+    // Ranks on one machine share its memory, and each has its part of the batch.
+    let mut of_rank = config.clone();
+    of_rank.run.batch_size = config.run.batch_size.div_ceil(ranks.size());
+    let available = available_memory().map(|free| free / local_size() as f64);
+    MemoryEstimate::of(&of_rank, count.parameters()).check(&of_rank, available)
 }
 
 /// Whether a batch can be shared as the settings want it.
@@ -366,7 +390,7 @@ fn evaluation_set(config: &RunConfig, images: Dataset) -> Result<Option<EvalSet>
 fn stopped_state(
     options: &PretrainOptions,
     recipe: &Value,
-    images: usize,
+    images: &TrainingImages,
     plan: &Plan,
     store: &ParamStore,
 ) -> Result<TrainState> {
@@ -376,5 +400,27 @@ fn stopped_state(
     }
     let checkpoint = run_dir.read_checkpoint(options.checkpoint)?;
     checkpoint.check_same_run(recipe, images)?;
+    check_length(&run_dir, options.checkpoint, checkpoint.record().step, plan.run.steps, "run.steps")?;
     TrainState::restore(&checkpoint, plan, store)
+}
+
+/// Refuses a length that a resumed run has behind it: it could only be cut, and its metrics and `latest` would contradict it.
+///
+/// # Errors
+/// Returns [`Error::Config`] if `step`, where the run goes on, is beyond `steps`, or is the end of it by an earlier checkpoint
+/// than the latest.
+pub fn check_length(run: &RunDir, checkpoint: Option<u64>, step: u64, steps: u64, field: &str) -> Result<()> {
+    let latest = run.latest_step().unwrap_or(0);
+    if step > steps {
+        let reason = format!("got {steps}, expected at least {step}, where the run goes on");
+        return Err(Error::config(field, reason));
+    }
+    if checkpoint.is_some() && step == steps && latest > step {
+        let reason = format!(
+            "got {steps}, expected more than {step}, the step of the checkpoint: the run has gone on to step {latest}, and \
+             nothing would be left to train"
+        );
+        return Err(Error::config(field, reason));
+    }
+    Ok(())
 }

@@ -4,6 +4,8 @@
 //! `encoder.safetensors` · `run.lock`, held by the process that trains.
 //! A directory that holds a run is never written over: a new run is refused there, and only a resumed one continues in it.
 
+mod claim;
+mod lengthened;
 mod lock;
 
 use std::fs;
@@ -15,6 +17,8 @@ use crate::checkpoint::Checkpoint;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::replace_with;
+pub use claim::Claim;
+pub use lengthened::Lengthened;
 pub use lock::RunLock;
 
 /// A directory that holds a run.
@@ -29,19 +33,32 @@ impl RunDir {
     /// # Errors
     /// [`Error::RunDir`] where `path` holds a run already or is no directory; [`Error::Io`] where it cannot be written.
     pub fn create(path: &Path, config: &RunConfig, environment: &Value) -> Result<Self> {
-        let run = Self::prepare(path, environment)?;
+        let (run, _lock) = Self::prepare(path, environment)?;
         run.write_config(config)?;
         Ok(run)
     }
 
-    /// Makes the directory of a new run without its settings; it holds a run once these are written.
-    pub(crate) fn prepare(path: &Path, environment: &Value) -> Result<Self> {
+    /// Makes the directory of a new run without its settings, locked for this process; it holds a run once these are written.
+    ///
+    /// Of several processes with the same `path` one gets the lock, and the others are refused. What a process left that was
+    /// killed before its run began is cleared away.
+    pub(crate) fn prepare(path: &Path, environment: &Value) -> Result<(Self, RunLock)> {
         Self::check_free(path)?;
         let run = Self { path: path.to_path_buf() };
+        let lock = run.lock()?;
+        Self::check_free(path)?; // another process may have begun a run, and ended, in between
         let checkpoints = run.checkpoints_path();
         fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
-        replace_with(&path.join("env.json"), format!("{environment:#}\n").as_bytes())?;
-        Ok(run)
+        for name in leftovers(&checkpoints) {
+            let file = checkpoints.join(name);
+            fs::remove_file(&file).map_err(Error::io(&file))?;
+        }
+        run.write_environment(environment)?;
+        Ok((run, lock))
+    }
+
+    fn write_environment(&self, environment: &Value) -> Result<()> {
+        replace_with(&self.path.join("env.json"), format!("{environment:#}\n").as_bytes())
     }
 
     /// Writes the settings.
@@ -72,9 +89,13 @@ impl RunDir {
     /// [`Error::RunDir`] where it holds a run already, or is no directory.
     pub fn check_free(path: &Path) -> Result<()> {
         let refuse = |reason: &str| Err(Error::RunDir { path: path.to_path_buf(), reason: reason.to_owned() });
-        let mut checkpoints = fs::read_dir(path.join("checkpoints")).into_iter().flatten();
-        if path.join("config.toml").exists() || checkpoints.next().is_some() {
+        if path.join("config.toml").exists() {
             return refuse("already holds a run, expected a new directory, or --resume to continue it");
+        }
+        let checkpoints = path.join("checkpoints");
+        let files = fs::read_dir(&checkpoints).into_iter().flatten().count();
+        if files > leftovers(&checkpoints).len() {
+            return refuse("holds checkpoints of a run without its config.toml, expected a new directory");
         }
         if path.exists() && !path.is_dir() {
             return refuse("is a file, expected a directory");
@@ -168,10 +189,15 @@ impl RunDir {
     /// # Errors
     /// [`Error::RunDir`] where the run has none yet.
     pub fn latest_checkpoint(&self) -> Result<PathBuf> {
-        if let Ok(name) = fs::read_to_string(self.checkpoints_path().join("latest")) {
-            return Ok(self.checkpoints_path().join(name.trim()));
+        let all = self.checkpoints()?;
+        if let Ok(name) = fs::read(self.checkpoints_path().join("latest")) {
+            let named = String::from_utf8(name).ok().map(|name| self.checkpoints_path().join(name.trim()));
+            if let Some((_, path)) = all.iter().find(|(_, path)| Some(path) == named.as_ref()) {
+                return Ok(path.clone());
+            }
+            tracing::warn!("{}: latest names no checkpoint that is there; the newest is taken", self.path.display());
         }
-        let newest = self.checkpoints()?.pop().map(|(_, path)| path);
+        let newest = all.into_iter().next_back().map(|(_, path)| path);
         let reason = "has no checkpoint yet, expected checkpoints/latest".to_owned();
         newest.ok_or_else(|| Error::RunDir { path: self.path.clone(), reason })
     }
@@ -216,13 +242,29 @@ impl RunDir {
 
     /// Moves `latest` to the checkpoint of `step` (after that file is safe), and drops what `keep` does not keep.
     pub(crate) fn point_latest(&self, step: u64, keep: Keep) -> Result<()> {
-        let name = format!("step-{step:08}.safetensors\n");
-        replace_with(&self.checkpoints_path().join("latest"), name.as_bytes())?;
+        let (latest, name) = (self.checkpoints_path().join("latest"), format!("step-{step:08}.safetensors\n"));
+        if latest.is_dir() {
+            fs::remove_dir(&latest).map_err(|error| {
+                let reason = format!("is a folder, expected a file ({error}); remove it, then resume");
+                Error::RunDir { path: latest.clone(), reason }
+            })?;
+        }
+        replace_with(&latest, name.as_bytes())?;
         for (_, path) in keep.surplus(step, self.checkpoints()?) {
             fs::remove_file(&path).map_err(Error::io(&path))?;
         }
         Ok(())
     }
+}
+
+/// Files in the folder of checkpoints that a run leaves if it is killed before it has begun: its state at step 0, whole or torn.
+fn leftovers(checkpoints: &Path) -> Vec<&'static str> {
+    const NAMES: [&str; 4] = ["step-00000000.safetensors", "step-00000000.safetensors.tmp", "latest", "latest.tmp"];
+    let first = |name: &str| match fs::read_to_string(checkpoints.join(name)) {
+        Ok(step) => !name.starts_with("latest") || step.trim().is_empty() || step.trim() == NAMES[0],
+        Err(_) => checkpoints.join(name).is_file(), // a checkpoint is no text
+    };
+    NAMES.into_iter().filter(|name| first(name)).collect()
 }
 
 /// Which checkpoints stay.

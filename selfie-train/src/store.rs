@@ -5,6 +5,7 @@
 //! are told from buffers (batch norm's running statistics are state, but not trained), and the first values are a function
 //! of (seed, name), so that they do not change when a layer is added elsewhere.
 
+mod count;
 mod host;
 mod init;
 mod load;
@@ -18,6 +19,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+pub use count::ModelCount;
 pub(crate) use host::{HostTensor, write_host};
 pub use host::{checksum, write_tensors};
 pub use load::LoadReport;

@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
-use crate::checkpoint::{Best, Record, Snapshot};
+use crate::checkpoint::{Best, Record, Snapshot, TrainingImages};
 use crate::config::Plan;
 use crate::data::{DataError, Loader};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ pub struct Trainer<'a, T: Task> {
     /// Length, batch, cadence, optimiser and schedule.
     pub plan: &'a Plan,
     /// Training images, those of one epoch.
-    pub epoch_images: usize,
+    pub images: TrainingImages,
     /// The processes that take part; what follows is rank 0's affair.
     pub ranks: &'a Ranks,
     /// What is evaluated every `run.eval_every` steps and at the end.
@@ -192,7 +192,7 @@ impl<T: Task> Trainer<'_, T> {
         let waited = window.share(self.waited(loader));
         Ok(StepMetrics {
             step: state.step,
-            epoch: images as f64 / self.epoch_images.max(1) as f64,
+            epoch: images as f64 / self.images.count.max(1) as f64,
             images,
             loss: window.loss()?.unwrap_or(f64::NAN),
             accuracy: window.accuracy()?.unwrap_or(f64::NAN),
@@ -256,7 +256,8 @@ impl<T: Task> Trainer<'_, T> {
             updates: state.optimizer.updates(),
             skipped: state.skipped,
             position: state.position(self.plan),
-            train_images: self.epoch_images as u64,
+            train_images: self.images.count as u64,
+            image_names: Some(self.images.names.clone()),
             best: state.best,
             config: self.recipe.clone(),
         };

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::{Linear, Module};
 use selfie_train::{
     Batch, Dataset, Image8, Loader, LoaderConfig, Normalise, ParamStore, Phase, Plan, Ranks, Result, RunConfig,
-    StopFlag, Task, TaskOutput, TrainState, Trainer, Transform,
+    StopFlag, Task, TaskOutput, TrainState, Trainer, TrainingImages, Transform,
 };
 
 /// Which of two classes an image has, by one linear layer over its pixels.
@@ -55,7 +55,7 @@ fn trained(micro_batch_size: usize) -> (Vec<f32>, f64, f64) {
         task: &task,
         store: &store,
         plan: &plan,
-        epoch_images: 24,
+        images: TrainingImages { count: 24, names: String::new() },
         ranks: &Ranks::default(),
         held_out: None,
         knn: None,
@@ -130,7 +130,7 @@ fn model_trained(micro_batch_size: usize) -> (Vec<(String, Vec<f32>)>, f64) {
         task: &task,
         store: &store,
         plan: &plan,
-        epoch_images: 12,
+        images: TrainingImages { count: 12, names: String::new() },
         ranks: &Ranks::default(),
         held_out: None,
         knn: None,

@@ -28,6 +28,7 @@ fn record() -> Record {
         skipped: 0,
         position: 12,
         train_images: 10,
+        image_names: Some("0badcafe".to_owned()),
         best,
         config: serde_json::json!({ "optim": { "lr": 0.1 } }),
     }

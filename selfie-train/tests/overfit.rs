@@ -6,7 +6,7 @@ mod small;
 use candle_core::Device;
 use selfie_train::{
     Augment, Dataset, EvalSet, Loader, LoaderConfig, MaskedPatches, ParamStore, Ranks, RunConfig, SelfieModel, Split,
-    StopFlag, TrainState, Trainer, Transform, channel_stats, normalise_of,
+    StopFlag, TrainState, Trainer, TrainingImages, Transform, channel_stats, normalise_of,
 };
 
 fn settings(folder: &std::path::Path) -> RunConfig {
@@ -35,7 +35,7 @@ fn eight_images_are_learned_to_more_than_95_percent() {
         task: &task,
         store: &store,
         plan: &plan,
-        epoch_images: images.len(),
+        images: TrainingImages { count: images.len(), names: String::new() },
         ranks: &Ranks::default(),
         held_out: Some(EvalSet { images, normalise, image_size: 32, batch_size: 8, workers: 1, passes: 8, seed: 1 }),
         knn: None,

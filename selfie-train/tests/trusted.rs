@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use selfie_train::{
     Batch, Checkpoint, Dataset, Error, Image8, Loader, LoaderConfig, Normalise, OnNonfinite, ParamStore, Phase, Plan,
     PretrainOptions, Pretrained, Ranks, Result, RunConfig, RunDir, StopFlag, Task, TaskOutput, TrainReport, TrainState,
-    Trainer, Transform, load_run, pretrain, read_metrics,
+    Trainer, TrainingImages, Transform, load_run, pretrain, read_metrics,
 };
 use small::{config, images, options};
 
@@ -115,7 +115,7 @@ fn train_mean(on_nonfinite: OnNonfinite, max_skipped: u64, bad: u32) -> (Result<
         task: &task,
         store: &store,
         plan: &plan,
-        epoch_images: 8,
+        images: TrainingImages { count: 8, names: String::new() },
         ranks: &Ranks::default(),
         held_out: None,
         knn: None,

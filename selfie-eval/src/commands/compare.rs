@@ -8,7 +8,7 @@ use selfie_eval::{
     Budget, Cell, CellResult, CompareReport, Comparison, Error, LeftOut, Origin, Planned, Published, Result, Session,
     write_comparison,
 };
-use selfie_train::{RunDir, RunLock, default_run_path, environment};
+use selfie_train::{Claim, RunDir, RunLock, environment};
 
 use super::options::{self, Lengths, Shared, flags};
 use super::screen::{Screen, complain};
@@ -58,7 +58,9 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let origins = options.from.iter().map(|from| Origin::open(from, None)).collect::<Result<Vec<_>>>()?;
     let config = resolve(options, &origins[0])?;
     pools::ensure(config.run.threads)?;
-    let out = shared.out.clone().unwrap_or_else(|| default_run_path("compare", config.run.seed));
+    let claim = if shared.out.is_none() { Some(Claim::of("compare", config.run.seed)?) } else { None };
+    let claimed = || claim.as_ref().map(|claim| claim.path().to_path_buf());
+    let out = shared.out.clone().or_else(claimed).unwrap_or_default();
     if !out.join("cells").is_dir() {
         RunDir::check_free(&out)?;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session};
-use selfie_train::{RunConfig, RunDir, default_run_path, describe_device, environment};
+use selfie_train::{Claim, RunConfig, RunDir, describe_device, environment};
 
 use super::options::{self, Lengths, Shared, flags};
 use super::screen::{Screen, complain};
@@ -60,10 +60,14 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let resumed = options::resumed(options.resume.as_ref(), shared.out.as_ref())?;
     let (mut origin, config) = resolve(options, resumed.as_ref())?;
     pools::ensure(config.run.threads)?;
-    let out = match (&resumed, &shared.out) {
-        (Some((run, _)), _) => run.path().to_path_buf(),
-        (None, Some(out)) => out.clone(),
-        (None, None) => default_run_path("finetune", config.run.seed),
+    let claim = match (&resumed, &shared.out) {
+        (None, None) => Some(Claim::of("finetune", config.run.seed)?),
+        _ => None,
+    };
+    let out = match (&resumed, &shared.out, &claim) {
+        (Some((run, _)), ..) => run.path().to_path_buf(),
+        (None, Some(out), _) => out.clone(),
+        (None, None, claim) => claim.as_ref().map(|claim| claim.path().to_path_buf()).unwrap_or_default(),
     };
     if resumed.is_none() {
         RunDir::check_free(&out)?;

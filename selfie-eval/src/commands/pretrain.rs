@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selfie_eval::{Error, Result, weights_path};
 use selfie_train::{
-    LoadReport, Precision, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, RunDir, default_run_path,
+    Claim, Lengthened, LoadReport, Precision, PretrainOptions, PretrainReport, Pretraining, Ranks, RunConfig, RunDir,
     describe_device,
 };
 
@@ -82,10 +82,12 @@ pub fn train(
     pools::ensure(config.run.threads)?;
     let ranks = join(start.ranks)?;
     let device = shared.device()?;
+    let unnamed = resumed.is_none() && shared.out.is_none();
+    let claim = if unnamed && ranks.is_root() { Some(Claim::of(preset, config.run.seed)?) } else { None };
     let (out, resume) = match (resumed, &shared.out) {
         (Some((run, _)), _) => (run.path().to_path_buf(), true),
         (None, Some(out)) => (out.clone(), false),
-        (None, None) => (default_run_path(preset, config.run.seed), false),
+        (None, None) => (claim.as_ref().map(|claim| claim.path().to_path_buf()).unwrap_or_default(), false),
     };
     let options = PretrainOptions {
         out,
@@ -152,6 +154,12 @@ fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Scre
     }
     let (train, held_out) = (pretraining.train_images(), pretraining.held_out_images());
     screen.note(format!("images     {train} to train on, {held_out} held out"))?;
+    if let Some(change) = pretraining.lengthened() {
+        let Lengthened { step, from, to, rate_before, rate_after } = change;
+        screen.note(format!(
+            "length     {to} steps instead of {from}: the learning rate goes from {rate_before:.3e} to {rate_after:.3e} at step {step}"
+        ))?;
+    }
     if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {
         screen.note(weights(from, loaded))?;
     }

@@ -1,5 +1,6 @@
 //! Each figure against a number worked by hand, and the checkpoint against a file.
 
+use candle_core::Device;
 use selfie_train::{Override, PretrainOptions, RunDir, pretrain};
 
 use super::*;

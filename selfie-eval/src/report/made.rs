@@ -29,15 +29,27 @@ pub fn repeat(run: &RunDir) -> String {
              cargo xtask pretrain --config {path}/config.toml --out runs/again"
         ));
     }
-    let mut out = format!(
-        "<h2>How to repeat it</h2><p>The same machine and number of threads give the same bytes.</p>\n<pre>{}</pre>\n",
-        escape(&lines.join("\n"))
-    );
+    let changes: Vec<_> = environment["lengthened"].as_array().into_iter().flatten().map(lengthened).collect();
+    let claim = match changes.is_empty() {
+        true => "The same machine and number of threads give the same bytes.".to_owned(),
+        false => format!(
+            "These commands alone do not repeat the run: {}, and from there on the learning rate follows the schedule of the new \
+             length.",
+            changes.join("; ")
+        ),
+    };
+    let mut out =
+        format!("<h2>How to repeat it</h2><p>{}</p>\n<pre>{}</pre>\n", escape(&claim), escape(&lines.join("\n")));
     let rows = ["started", "device", "threads", "selfie", "candle", "gemm", "system", "processor"];
     let rows = rows.iter().filter_map(|key| Some(((*key).to_owned(), word(key)?)));
     out += "<div class=\"sections\">";
     out += &table("environment", rows);
     out + "</div>\n"
+}
+
+/// A change of the run's length, as `env.json` notes it.
+fn lengthened(change: &Value) -> String {
+    format!("at step {} its length was changed from {} to {} steps", change["step"], change["from"], change["to"])
 }
 
 /// Every setting, section by section.

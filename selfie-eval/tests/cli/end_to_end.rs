@@ -186,7 +186,7 @@ fn the_hold_out_of_a_run_is_its_own() {
     for split in ["heldout", "train"] {
         let call = place.call(&format!("masked-eval --from run --split {split} --set data.holdout=0.5"));
         assert_eq!(call.status, Some(2), "{}", call.stderr);
-        assert!(call.stderr.contains("data.holdout: got 0.5, expected 0.1, the run's own share"), "{}", call.stderr);
+        assert!(call.stderr.contains("data.holdout: got 0.5, expected 0.05, the run's own share"), "{}", call.stderr);
     }
     place.run("masked-eval --from run --split test --set data.holdout=0.5 --masks 1 --quiet"); // reads no hold-out
 }

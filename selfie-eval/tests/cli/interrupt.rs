@@ -107,3 +107,47 @@ fn a_stopped_choice_of_the_rate_keeps_its_trials() {
     assert_eq!(trial(&std::fs::read_to_string(&trials).unwrap()), trial(&begun)); // the first was not made again
     assert!(place.path("tuned/result.json").is_file());
 }
+
+#[test]
+fn signals_that_come_together_save_the_state() {
+    let place = Place::new();
+    let mut command = place.command(&format!("pretrain {TINY} --steps 100000 --out run --quiet"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while lines(&place.path("run/metrics.jsonl")) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not get so far");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for signal in ["-TERM", "-HUP", "-TERM"] {
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    }
+    let call: Call = child.wait_with_output().unwrap().into();
+    assert_eq!(call.status, Some(130), "{}", call.stderr);
+    assert!(call.stderr.contains("state saved"), "{}", call.stderr);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_ignored_signal_stays_ignored() {
+    let place = Place::new();
+    let program = place.command(&format!("pretrain {TINY} --steps 60 --out run --quiet"));
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
+    nohup.current_dir(place.path("")).env("RAYON_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = nohup.spawn().unwrap();
+    let metrics = place.path("run/metrics.jsonl");
+    let begun = Instant::now();
+    while lines(&metrics) < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not get so far");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for signal in ["-HUP", "-INT", "-INT"] {
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    }
+    let call: Call = child.wait_with_output().unwrap().into();
+    assert_eq!(call.status, Some(0), "{}", call.stderr);
+    assert_eq!(
+        std::fs::read_to_string(place.path("run/checkpoints/latest")).unwrap().trim(),
+        "step-00000060.safetensors"
+    );
+}

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sections::{at_least_one, fraction, not_negative, positive};
+use super::sections::{MOST_IMAGES, MOST_STEPS, count, fraction, not_negative, positive};
 use crate::data::{Augment, Colours};
 use crate::error::{Error, Result};
 
@@ -99,9 +99,10 @@ impl FinetuneConfig {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("finetune.steps", self.steps)?;
-        at_least_one("finetune.log_every", self.log_every)?;
-        at_least_one("finetune.batch_size", self.batch_size as u64)?;
+        count("finetune.steps", self.steps, 1, MOST_STEPS)?;
+        count("finetune.log_every", self.log_every, 1, MOST_STEPS)?;
+        count("finetune.micro_batch_size", self.micro_batch_size as u64, 0, MOST_IMAGES)?;
+        count("finetune.batch_size", self.batch_size as u64, 1, MOST_IMAGES)?;
         positive("finetune.lr", self.lr)?;
         if self.tune_lrs.is_empty() {
             return Err(Error::config("finetune.tune_lrs", "met [], expected at least one rate"));

@@ -208,11 +208,18 @@ impl Default for RunSettings {
 
 impl RunSettings {
     pub(super) fn validate(&self) -> Result<()> {
-        at_least_one("run.steps", self.steps)?;
-        at_least_one("run.log_every", self.log_every)?;
-        at_least_one("run.eval_masks", self.eval_masks as u64)?;
+        count("run.steps", self.steps, 1, MOST_STEPS)?;
+        count("run.log_every", self.log_every, 1, MOST_STEPS)?;
+        count("run.checkpoint_every", self.checkpoint_every, 0, MOST_STEPS)?;
+        count("run.eval_every", self.eval_every, 0, MOST_STEPS)?;
+        count("run.keep_every", self.keep_every, 0, MOST_STEPS)?;
+        count("run.max_skipped", self.max_skipped, 0, MOST_STEPS)?;
+        count("run.eval_masks", self.eval_masks as u64, 1, 10_000)?;
+        count("run.knn_images", self.knn_images as u64, 0, 1_000_000)?;
+        count("run.threads", self.threads as u64, 0, 4096)?;
         fraction("run.ema_decay", self.ema_decay)?;
-        at_least_one("run.batch_size", self.batch_size as u64)
+        count("run.micro_batch_size", self.micro_batch_size as u64, 0, MOST_IMAGES)?;
+        count("run.batch_size", self.batch_size as u64, 1, MOST_IMAGES)
     }
 
     /// Images that go through the model at once: the batch in as few parts as `micro_batch_size` allows, of equal size
@@ -252,8 +259,16 @@ impl RunSettings {
     }
 }
 
-pub(super) fn at_least_one(field: &str, value: u64) -> Result<()> {
-    if value == 0 { Err(Error::config(field, "met 0, expected at least 1")) } else { Ok(()) }
+/// Upper bounds far beyond any use, so that no product of settings overflows and no typing error fills the memory.
+pub(super) const MOST_STEPS: u64 = 1_000_000_000_000;
+pub(super) const MOST_IMAGES: u64 = 1_000_000;
+
+/// A whole number from `least` to `most`.
+pub(super) fn count(field: &str, value: u64, least: u64, most: u64) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(field, format!("got {value}, expected {least} to {most}")))
 }
 
 pub(super) fn positive(field: &str, value: f64) -> Result<()> {

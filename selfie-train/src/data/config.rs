@@ -171,8 +171,8 @@ impl DataConfig {
             let reason = format!("{}, expected a share in [0, 1)", self.holdout);
             return Err(DataError::config("data.holdout", reason));
         }
-        if self.workers == 0 {
-            return Err(DataError::config("data.workers", "0, expected at least 1"));
+        if !(1..=1024).contains(&self.workers) {
+            return Err(DataError::config("data.workers", format!("{}, expected 1 to 1024", self.workers)));
         }
         range("data.crop_scale", self.crop_scale, 1.0, "above 0 and at most 1")?;
         range("data.crop_ratio", self.crop_ratio, f64::MAX, "above 0")?;

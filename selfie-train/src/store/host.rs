@@ -19,6 +19,11 @@ use crate::shortest::shorten_floats;
 pub(super) const ENTRY: &str = "selfie";
 /// Where the checksum stands in it.
 pub(super) const CHECKSUM: &str = "crc32";
+/// Where it says what the checksum covers, and the word for the whole file.
+const COVERS: &str = "crc32_of";
+const FILE: &str = "file";
+/// Stands for the checksum while it is computed.
+const BLANK: &str = "00000000";
 /// Values that are turned into bytes at once; they stay in a core's first cache.
 const CHUNK: usize = 1 << 12;
 
@@ -101,14 +106,17 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>, mut metada
 
 /// As [`write_tensors`], of tensors that are copied already.
 pub(crate) fn write_host(path: &Path, tensors: &BTreeMap<String, HostTensor>, mut metadata: Value) -> Result<()> {
+    metadata[CHECKSUM] = Value::String(BLANK.to_owned());
+    metadata[COVERS] = Value::String(FILE.to_owned());
     metadata.sort_all_objects();
+    let blank = header(tensors, &metadata);
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(blank.as_bytes());
     for tensor in tensors.values() {
         tensor.hash_into(&mut hasher);
     }
-    metadata[CHECKSUM] = Value::String(of_file(hasher, &metadata));
-    metadata.sort_all_objects();
-    let header = header(tensors, &metadata);
+    metadata[CHECKSUM] = Value::String(format!("{:08x}", hasher.finalize()));
+    let header = header(tensors, &metadata); // as long as with the blank checksum
     replace_file(path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -116,6 +124,29 @@ pub(crate) fn write_host(path: &Path, tensors: &BTreeMap<String, HostTensor>, mu
         tensors.values().try_for_each(|tensor| tensor.bytes(|bytes| out.write_all(bytes)))?;
         out.flush()
     })
+}
+
+/// The checksum that a file of ours should have, from its `header`, the bytes of its tensors, and what it says of itself.
+///
+/// It covers the whole file, with the checksum itself blanked out; in files of earlier versions the tensors and the metadata.
+pub(super) fn checksum_of(header: &[u8], tensors: &[u8], metadata: &Value) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    if metadata[COVERS] == FILE {
+        let stated = format!("{CHECKSUM}\\\":\\\"{}", metadata[CHECKSUM].as_str().unwrap_or_default());
+        let at = header.windows(stated.len()).position(|window| window == stated.as_bytes());
+        let (before, after) = header.split_at(at.map_or(0, |at| at + stated.len()));
+        hasher.update(&before[..before.len().saturating_sub(BLANK.len())]);
+        hasher.update(if before.is_empty() { b"" } else { BLANK.as_bytes() });
+        hasher.update(after);
+        hasher.update(tensors);
+    } else {
+        let mut rest = metadata.clone();
+        rest.as_object_mut().map(|entries| entries.remove(CHECKSUM));
+        rest.sort_all_objects();
+        hasher.update(tensors);
+        hasher.update(rest.to_string().as_bytes());
+    }
+    format!("{:08x}", hasher.finalize())
 }
 
 /// The JSON that opens a safetensors file: metadata, then type, shape and place of each tensor; padded to 8 bytes.
@@ -132,10 +163,4 @@ fn header(tensors: &BTreeMap<String, HostTensor>, metadata: &Value) -> String {
     let mut header = format!("{{{}}}", entries.join(","));
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
     header
-}
-
-/// CRC-32 over all tensors (seen by `hasher`) and then the metadata without it, as eight hexadecimal digits.
-pub(super) fn of_file(mut hasher: crc32fast::Hasher, metadata: &Value) -> String {
-    hasher.update(metadata.to_string().as_bytes());
-    format!("{:08x}", hasher.finalize())
 }

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::host::{CHECKSUM, ENTRY, of_file};
+use super::host::{CHECKSUM, ENTRY, checksum_of};
 use super::pth;
 use crate::error::{Error, Result};
 
@@ -42,14 +42,10 @@ impl Weights {
             }
         };
         if let Some(metadata) = &metadata {
-            let mut rest = metadata.clone();
-            let told = rest.as_object_mut().and_then(|entries| entries.remove(CHECKSUM)).unwrap_or_default();
-            rest.sort_all_objects();
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&bytes[8 + header..]);
-            let found = of_file(hasher, &rest);
-            if told != found {
-                return Err(wrong(format!("damaged: its content has checksum {found}, expected {told}")));
+            let (found, stated) =
+                (checksum_of(&bytes[8..8 + header], &bytes[8 + header..], metadata), &metadata[CHECKSUM]);
+            if *stated != found {
+                return Err(wrong(format!("damaged: its content has checksum {found}, expected {stated}")));
             }
         }
         let tensors =
