@@ -6,10 +6,11 @@
 mod commands;
 
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use commands::{Cli, Interrupt, failure};
 
@@ -24,7 +25,11 @@ fn main() -> ExitCode {
         Err(refusal) => return failure::of_usage(&refusal),
     };
     // RUST_LOG chooses; without it, warnings.
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    let mut filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    // The crates that speak HTTP print whole requests, with the hub's token, whatever RUST_LOG asks for.
+    for secret in ["ureq", "ureq_proto", "hf_hub", "rustls"] {
+        filter = filter.add_directive(Directive::from_str(&format!("{secret}=warn")).unwrap_or(LevelFilter::WARN.into()));
+    }
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     failure::catch(|| cli.run(&Interrupt::install()?))
 }

@@ -60,11 +60,12 @@ pub fn run(options: &Options) -> Result<()> {
     let export = Export::prepare(&options.from, &weights, format)?;
     match (&target, &options.out) {
         (Some(target), _) => {
-            let folder = std::env::temp_dir().join(format!("selfie-upload-{}", std::process::id()));
-            let sent = target.send(&export, &options.from, options.license.as_deref(), &folder);
-            let removed = std::fs::remove_dir_all(&folder);
-            let uploaded = sent?;
-            removed.map_err(Error::io(&folder))?;
+            // New, of a name that nobody can guess, and for this user alone: no link can lie in wait there.
+            let folder = tempfile::Builder::new().prefix("selfie-upload-").tempdir();
+            let folder = folder.map_err(Error::io(std::env::temp_dir()))?;
+            let uploaded = target.send(&export, &options.from, options.license.as_deref(), folder.path())?;
+            let path = folder.path().to_path_buf();
+            folder.close().map_err(Error::io(path))?;
             screen.result(format!("uploaded   {} to {}", uploaded.files.join(", "), uploaded.address))?;
             screen.result(format!("python\n{}", uploaded.exported.snippet))?;
             screen.json(&uploaded)

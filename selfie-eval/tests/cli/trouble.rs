@@ -173,7 +173,9 @@ fn a_run_goes_on_with_the_images_that_it_began_with() {
     let place = Place::new();
     let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../selfie-train/sample/train/butterfly");
     fs::create_dir(place.path("images")).unwrap();
-    let copy = |from: &std::path::Path, name: &str| drop(fs::copy(from, place.path("images").join(name)).unwrap());
+    let copy = |from: &std::path::Path, name: &str| {
+        fs::copy(from, place.path("images").join(name)).unwrap();
+    };
     let photographs: Vec<_> = fs::read_dir(sample).unwrap().map(|entry| entry.unwrap().path()).collect();
     photographs.iter().enumerate().for_each(|(i, photograph)| copy(photograph, &format!("{i:03}.jpg")));
     place.run(&format!("pretrain {TINY} --data images --steps 2 --out run --quiet"));
