@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use selfie_train::{BadImages, DataConfig, DataError, Dataset, LabelBudget, Split, label_subset};
+use selfie_train::{BadImages, DataConfig, DataError, Dataset, LabelBudget, Split, escape_field, label_subset};
 
 use crate::error::{Error, Result};
 use crate::holdout::stratified_holdout;
@@ -81,7 +81,11 @@ impl Labelled {
     /// Where the file cannot be written.
     pub fn write_labels(&self, file: &Path) -> Result<()> {
         let class = |i: usize| self.train.label(i).and_then(|label| self.classes().get(label as usize));
-        let lines = (0..self.train.len()).filter_map(|i| Some(format!("{}\t{}\n", self.train.name(i), class(i)?)));
+        let line = |i: usize| {
+            let (name, class) = (self.train.name(i), class(i)?);
+            Some(format!("{}\t{}\n", escape_field(&name), escape_field(class)))
+        };
+        let lines = (0..self.train.len()).filter_map(line);
         std::fs::write(file, lines.collect::<String>()).map_err(Error::io(file))
     }
 

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     let mut filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
     // The crates that speak HTTP print whole requests, with the hub's token, whatever RUST_LOG asks for.
     for secret in ["ureq", "ureq_proto", "hf_hub", "rustls"] {
-        filter = filter.add_directive(Directive::from_str(&format!("{secret}=warn")).unwrap_or(LevelFilter::WARN.into()));
+        filter =
+            filter.add_directive(Directive::from_str(&format!("{secret}=warn")).unwrap_or(LevelFilter::WARN.into()));
     }
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     failure::catch(|| cli.run(&Interrupt::install()?))

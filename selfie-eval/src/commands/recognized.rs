@@ -50,7 +50,7 @@ fn words(recognized: &Recognized) -> String {
         let mut by_count: Vec<_> = passed_over.iter().collect();
         by_count.sort_by_key(|(_, files)| std::cmp::Reverse(**files));
         lines.push(format!(
-            "skipped    files that are not images: {}",
+            "skipped    files of other types: {}",
             list(by_count.iter().map(|(s, n)| format!("{n} {s}")))
         ));
     }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
-use selfie_train::shorten_floats;
+use selfie_train::{escape_field, shorten_floats};
 use serde_json::{Value, json};
 
 use super::images::{Images, Known};
@@ -149,10 +149,15 @@ impl Finished<'_> {
 
     fn table(&self, file: &mut impl Write) -> Result<()> {
         put(file, b"name\tsplit\tlabel\tclass\n").map_err(Error::io("the table of names"))?;
-        let cell = |text: &str| text.replace(['\t', '\n', '\r'], " ");
         self.each_known(|known| {
             let label = known.label.map(|label| label.to_string()).unwrap_or_default();
-            writeln!(file, "{}\t{}\t{label}\t{}", cell(&known.name), known.split, cell(self.class(known)))
+            writeln!(
+                file,
+                "{}\t{}\t{label}\t{}",
+                escape_field(&known.name),
+                known.split,
+                escape_field(self.class(known))
+            )
         })
     }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::error::{DataError, DataResult};
+use super::escape::escape_field;
 
 /// What is done about an image that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,7 @@ impl BadImages {
     /// # Errors
     /// [`DataError::TooManyBad`] if there are too many by now; [`DataError::Io`] if the list cannot be written.
     pub(super) fn report(&self, name: &str, reason: &str) -> DataResult<()> {
+        let name = &*escape_field(name); // as it stands in the list
         let mut known = self.lock();
         if !known.reasons.contains_key(name) {
             known.list(name, reason)?;
@@ -149,7 +151,7 @@ impl Known {
 
 fn append(file: &Path, name: &str, reason: &str) -> DataResult<()> {
     let open = OpenOptions::new().create(true).append(true).open(file);
-    let line = format!("{}\t{reason}\n", name.replace(['\n', '\t'], " "));
+    let line = format!("{name}\t{reason}\n");
     open.and_then(|mut list| list.write_all(line.as_bytes())).map_err(DataError::io(file))
 }
 

@@ -15,6 +15,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::error::{DataError, DataResult};
 use super::image8::Image8;
+use super::recognized::{Recognized, RecognizedSplit, SplitRole};
 use super::source::{Opened, Source, Split, Stored};
 
 /// Names of the files as `candle-datasets` expects them: images and labels to train on, then those to test on.
@@ -74,7 +75,7 @@ struct Idx {
 }
 
 /// Opens one split of the files in or below `dir`.
-pub(super) fn open(given: &str, set: IdxSet, dir: &Path, split: Split) -> DataResult<Opened> {
+pub(super) fn open(set: IdxSet, dir: &Path, split: Split) -> DataResult<Opened> {
     let files = find(dir)?;
     let headers = files.each_ref().map(|file| Header::read(file));
     let [train_images, train_labels, test_images, test_labels] = headers;
@@ -103,8 +104,13 @@ pub(super) fn open(given: &str, set: IdxSet, dir: &Path, split: Split) -> DataRe
     let sides = headers[place].sides;
     let source = Idx { pixels: to_bytes(&images)?, labels, sides, split: name };
     let classes = set.classes().map(String::from).to_vec();
-    let _ = given;
-    Ok(Opened { source: Box::new(source), classes, has_test_split: true })
+    let mut recognized = Recognized::new("gray images in idx files");
+    for (name, role, at) in [("train", SplitRole::Train, 0), ("test", SplitRole::Test, 2)] {
+        let places = files[at..at + 2].iter().map(|file| file.strip_prefix(dir).unwrap_or(file).display().to_string());
+        let count = headers[at].count as usize;
+        recognized.splits.push(RecognizedSplit::new(name, role, places.collect()).counted(count, count));
+    }
+    Ok(Opened::new(source, classes, recognized))
 }
 
 /// The four files, in the first folder that has one of them.

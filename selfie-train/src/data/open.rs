@@ -68,7 +68,7 @@ pub(super) fn open(given: &str, split: Split, chosen: &Chosen) -> DataResult<Ope
         Kind::Cifar(dir) => cifar::open(given, &dir, split),
         Kind::Imagenet32(files) => imagenet32::open(given, &files, split),
         #[cfg(feature = "candle-datasets")]
-        Kind::Idx(set, dir) => idx::open(given, set, &dir, split),
+        Kind::Idx(set, dir) => idx::open(set, &dir, split),
         Kind::Parquet(files, classes, columns) => parquet_shards::open(given, &files, split, classes, &columns),
         Kind::Tar(files) => tar_shards::open(given, &files, split),
     }

@@ -92,6 +92,7 @@ pub(super) fn open(
     same_layout(wanted, &opened)?;
     if let Some(reason) = opened.iter().find_map(|o| o.layout.no_label.clone()) {
         opened.iter_mut().for_each(|o| o.drop_labels(&reason));
+        recognized.remarks.push(format!("no labels: {reason}"));
     }
     let mut others = open_all(other, Depth::Layout)?;
     same_layout(other, &others)?;

@@ -45,6 +45,12 @@ pub(super) fn open(given: &str, shards: &Sides<PathBuf>, split: Split) -> DataRe
     for (split, index) in [(Split::Train, &train), (Split::Test, &test)] {
         if let Some(index) = index {
             Sides::<PathBuf>::count(&mut recognized, split, &index.counts());
+            if index.labels_apart > 0 {
+                recognized.remarks.push(format!(
+                    "{} labels do not lie beside an image of the same name, and are not used",
+                    index.labels_apart
+                ));
+            }
         }
     }
     let wanted = if split == Split::Train { train } else { test };
