@@ -75,7 +75,8 @@ impl EvalSet {
 pub struct Evaluation {
     /// Share of right answers.
     pub accuracy: f64,
-    /// Standard error of the accuracy, by images.
+    /// Standard error of the accuracy: over images, or over passes if all images of a pass are asked the same
+    /// ([`Task::asks_all_the_same`]); 0 for fewer than two of them.
     pub standard_error: f64,
     /// Mean loss.
     pub loss: f64,
@@ -98,12 +99,14 @@ pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Eval
     let mut loader = set.batches(device)?;
     let seeds: Vec<u64> = (0..set.passes as u64).map(|pass| derive(set.seed, Purpose::Evaluation, pass, 0)).collect();
     let mut of_images = Vec::with_capacity(set.images.len()); // accuracy of each image
+    let mut of_passes = vec![0.0; set.passes]; // sum of the images' accuracies in each pass
     let mut loss_sum = 0.0;
     while let Some(batch) = loader.next()? {
         let mut of_batch = vec![0.0; batch.len()];
-        for output in task.evaluate(&batch, &seeds)? {
+        for (output, of_pass) in task.evaluate(&batch, &seeds)?.into_iter().zip(&mut of_passes) {
             loss_sum += batch.len() as f64 * f64::from(output.loss.to_scalar::<f32>()?);
             let right = output.correct.to_dtype(DType::F32)?.mean(1)?.to_vec1::<f32>()?; // (B)
+            *of_pass += right.iter().map(|&right| f64::from(right)).sum::<f64>();
             of_batch.iter_mut().zip(right).for_each(|(sum, right)| *sum += f64::from(right) / set.passes as f64);
         }
         of_images.append(&mut of_batch);
@@ -111,7 +114,15 @@ pub fn evaluate(task: &impl Task, set: &EvalSet, device: &Device) -> Result<Eval
     if of_images.is_empty() {
         return Err(Error::NoImages { given: set.images.given().to_owned(), tried: set.images.len() });
     }
-    let (accuracy, standard_error) = mean_and_standard_error(&of_images);
+    let (accuracy, by_images) = mean_and_standard_error(&of_images);
+    let standard_error = match task.asks_all_the_same() {
+        // Whatever the mask does to the accuracy, it does to all images at once: the passes are what is independent.
+        true => {
+            of_passes.iter_mut().for_each(|sum| *sum /= of_images.len() as f64);
+            mean_and_standard_error(&of_passes).1
+        }
+        false => by_images,
+    };
     let loss = loss_sum / (of_images.len() * set.passes).max(1) as f64;
     Ok(Evaluation {
         accuracy,
@@ -136,7 +147,54 @@ fn mean_and_standard_error(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+
     use super::*;
+    use crate::data::{Batch, Image8};
+    use crate::task::{Phase, TaskOutput};
+
+    /// All images are right with odd seeds and wrong with even ones.
+    struct Fixed {
+        shared: bool,
+    }
+
+    impl Task for Fixed {
+        fn loss(&self, batch: &Batch, phase: Phase) -> Result<TaskOutput> {
+            let Phase::Eval { seed } = phase else { unreachable!("never trained") };
+            let right = (seed % 2) as u8;
+            let device = Device::Cpu;
+            Ok(TaskOutput {
+                loss: Tensor::new(1f32, &device)?,
+                accuracy: Tensor::new(f32::from(right), &device)?,
+                correct: Tensor::from_vec(vec![right; batch.len()], (batch.len(), 1), &device)?,
+                features: None,
+            })
+        }
+
+        fn chance(&self) -> f64 {
+            0.5
+        }
+
+        fn asks_all_the_same(&self) -> bool {
+            self.shared
+        }
+    }
+
+    #[test]
+    fn a_mask_for_all_images_is_one_observation() {
+        let images = (0..5).map(|value| Image8::new(1, 1, vec![value; 3]).unwrap()).collect();
+        let images = Dataset::from_images(images, &[], &[]).unwrap();
+        let normalise = Normalise::new(&[0.5; 3], &[0.5; 3]).unwrap();
+        let set = EvalSet { images, normalise, image_size: 1, batch_size: 2, workers: 1, passes: 6, seed: 0 };
+        let seeds = (0..6).map(|pass| derive(set.seed, Purpose::Evaluation, pass, 0) % 2);
+        let of_passes: Vec<f64> = seeds.map(|right| right as f64).collect();
+        let found = |shared| evaluate(&Fixed { shared }, &set, &Device::Cpu).unwrap();
+        // The images agree exactly, so by images there would be no error at all.
+        assert_eq!(found(false).standard_error, 0.0);
+        let (mean, error) = mean_and_standard_error(&of_passes);
+        assert!((found(true).accuracy - mean).abs() < 1e-12 && (found(true).standard_error - error).abs() < 1e-12);
+        assert!(error > 0.0, "{of_passes:?}");
+    }
 
     #[test]
     fn standard_error_is_that_of_the_mean_over_images() {

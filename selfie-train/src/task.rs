@@ -33,6 +33,11 @@ pub trait Task {
     /// The accuracy of guessing.
     fn chance(&self) -> f64;
 
+    /// Whether all images of an evaluation are asked the same with one seed, so that their answers depend on each other.
+    fn asks_all_the_same(&self) -> bool {
+        false
+    }
+
     /// Features of whole images in eval mode, for a look at what resembles what: (B, D); none where the task has none.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ pub fn masked(report: &MaskedReport) -> String {
         found.images, found.passes, report.seed
     );
     let judgement = match report.standard_errors_above_chance {
-        None => "a single image tells no standard error".to_owned(),
+        None => "a single image, or a single mask for all images, has no standard error".to_owned(),
         Some(above) if report.above_chance => format!("above chance by {above:.1} standard errors"),
         Some(above) => format!("not above chance by three standard errors ({above:.1})"),
     };

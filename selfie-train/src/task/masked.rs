@@ -88,6 +88,11 @@ impl Task for MaskedPatches {
         seeds.iter().map(solve).collect()
     }
 
+    /// One mask for all images, with `patch.mask = "per-batch"`.
+    fn asks_all_the_same(&self) -> bool {
+        self.scope == MaskScope::PerBatch
+    }
+
     fn chance(&self) -> f64 {
         self.model.chance()
     }
