@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use selfie_encoder::{Block, Stem};
-use selfie_train::{Pretrained, write_tensors};
+use selfie_train::{Pretrained, shorten_floats, write_tensors};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -210,7 +210,7 @@ fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportF
         None => described.clone(),
     };
     let data = weights.run.as_ref().map(|run| json!(run.data.source));
-    json!({
+    let mut metadata = json!({
         "format": FORMAT,
         "version": 1,
         "for": format,
@@ -229,7 +229,9 @@ fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportF
         "run": described["run"].as_str().unwrap_or(from),
         "git_commit": environment["git_commit"],
         "selfie": env!("CARGO_PKG_VERSION"),
-    })
+    });
+    shorten_floats(&mut metadata);
+    metadata
 }
 
 /// The classes of the classifier, where the run or the file tells them.

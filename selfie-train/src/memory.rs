@@ -8,6 +8,9 @@ use selfie_encoder::{Block, EncoderConfig, Stem};
 
 use crate::config::{OptimName, RunConfig};
 use crate::error::{Error, Result};
+use crate::model::SelfieModel;
+use crate::ranks::{Ranks, local_size};
+use crate::store::ModelCount;
 
 /// The program before it has a model.
 const PROGRAM: f64 = 40e6;
@@ -75,6 +78,17 @@ impl MemoryEstimate {
             format!("{met}; expected at most {fits} (--set run.micro_batch_size={fits})"),
         ))
     }
+}
+
+/// Refuses a model or a batch that does not fit into memory, before any of it is taken.
+pub(crate) fn check_memory(config: &RunConfig, ranks: &Ranks) -> Result<()> {
+    let count = ModelCount::default();
+    SelfieModel::new(config, count.builder())?;
+    // Ranks on one machine share its memory, and each has its part of the batch.
+    let mut of_rank = config.clone();
+    of_rank.run.batch_size = config.run.batch_size.div_ceil(ranks.size());
+    let available = available_memory().map(|free| free / local_size() as f64);
+    MemoryEstimate::of(&of_rank, count.parameters()).check(&of_rank, available)
 }
 
 /// Floats that the patch network holds for an image: what it keeps of each patch, and the largest block's while it works.

@@ -15,13 +15,13 @@ use crate::data::{BadImages, Dataset, Loader, LoaderConfig, Split, Transform, ch
 use crate::device::DeviceChoice;
 use crate::environment::{Build, environment};
 use crate::error::{Error, Result};
-use crate::memory::{MemoryEstimate, available_memory};
+use crate::memory::check_memory;
 use crate::model::SelfieModel;
 use crate::pretrained::{initial_weights, normalise_of, write_encoder};
 use crate::probe::{EvalSet, Evaluation, KnnProbe};
-use crate::ranks::{Ranks, local_size};
-use crate::run_dir::{Lengthened, RunDir, RunLock};
-use crate::store::{LoadReport, ModelCount, ParamStore};
+use crate::ranks::Ranks;
+use crate::run_dir::{Lengthened, RunDir, RunLock, check_length};
+use crate::store::{LoadReport, ParamStore};
 use crate::task::MaskedPatches;
 use crate::trainer::{StopFlag, TrainState, Trainer};
 
@@ -344,17 +344,6 @@ fn training_loader(
     Ok(Loader::new(train, transform, normalise_of(config)?, batches, device)?)
 }
 
-/// Refuses a model or a batch that does not fit into memory, before any of it is taken.
-fn check_memory(config: &RunConfig, ranks: &Ranks) -> Result<()> {
-    let count = ModelCount::default();
-    SelfieModel::new(config, count.builder())?;
-    // Ranks on one machine share its memory, and each has its part of the batch.
-    let mut of_rank = config.clone();
-    of_rank.run.batch_size = config.run.batch_size.div_ceil(ranks.size());
-    let available = available_memory().map(|free| free / local_size() as f64);
-    MemoryEstimate::of(&of_rank, count.parameters()).check(&of_rank, available)
-}
-
 /// Whether a batch can be shared as the settings want it.
 fn check_ranks(config: &RunConfig, ranks: &Ranks) -> Result<()> {
     let (batch, ranks) = (config.run.batch_size, ranks.size());
@@ -402,25 +391,4 @@ fn stopped_state(
     checkpoint.check_same_run(recipe, images)?;
     check_length(&run_dir, options.checkpoint, checkpoint.record().step, plan.run.steps, "run.steps")?;
     TrainState::restore(&checkpoint, plan, store)
-}
-
-/// Refuses a length that a resumed run has behind it: it could only be cut, and its metrics and `latest` would contradict it.
-///
-/// # Errors
-/// Returns [`Error::Config`] if `step`, where the run goes on, is beyond `steps`, or is the end of it by an earlier checkpoint
-/// than the latest.
-pub fn check_length(run: &RunDir, checkpoint: Option<u64>, step: u64, steps: u64, field: &str) -> Result<()> {
-    let latest = run.latest_step().unwrap_or(0);
-    if step > steps {
-        let reason = format!("got {steps}, expected at least {step}, where the run goes on");
-        return Err(Error::config(field, reason));
-    }
-    if checkpoint.is_some() && step == steps && latest > step {
-        let reason = format!(
-            "got {steps}, expected more than {step}, the step of the checkpoint: the run has gone on to step {latest}, and \
-             nothing would be left to train"
-        );
-        return Err(Error::config(field, reason));
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::replace_with;
 pub use claim::Claim;
-pub use lengthened::Lengthened;
+pub use lengthened::{Lengthened, check_length};
 pub use lock::RunLock;
 
 /// A directory that holds a run.

@@ -130,6 +130,6 @@ fn a_list_that_is_none_is_told_by_its_line() {
         Dataset::open(dir.path().join("list.txt").to_str().unwrap(), Split::Train).unwrap_err().to_string()
     };
     assert!(message("\n\n").contains("list.txt: no line, expected the path of an image"));
-    assert!(message("a.png\n\tdog\n").contains("line 2: expected the path of an image"));
+    assert!(message("a.png\n\tdog\n").contains("line 2: no path"));
     assert!(message("a\0b\n").contains("line 1: "));
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use selfie_eval::{Error, Result, write_json};
-use selfie_train::shorten_floats;
 use serde::Serialize;
 
 const NAME: &str = "result.json";
@@ -25,8 +24,6 @@ pub fn check_free(folder: Option<&Path>) -> Result<()> {
 /// Writes `result` into `folder`, which is made where it is not there: whole, or not at all.
 pub fn write(folder: &Path, result: &impl Serialize) -> Result<PathBuf> {
     let path = folder.join(NAME);
-    let mut result = serde_json::to_value(result).map_err(|error| Error::io(&path)(error.into()))?;
-    shorten_floats(&mut result);
-    write_json(&path, &result)?;
+    write_json(&path, result)?;
     Ok(path)
 }

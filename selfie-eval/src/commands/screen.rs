@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use selfie_eval::{Error, Result};
-use selfie_train::{Heartbeat, bar_style, escape_controls, shorten_floats, words};
+use selfie_train::{Heartbeat, bar_style, escape_controls, words};
 use serde::Serialize;
 
 /// Time between two lines of progress if there is no terminal.
@@ -58,9 +58,8 @@ impl Screen {
         if !self.json {
             return Ok(());
         }
-        let mut value = serde_json::to_value(value).map_err(|error| Error::io("stdout")(error.into()))?;
-        shorten_floats(&mut value);
-        to_stdout(&value.to_string())
+        let line = serde_json::to_string(value).map_err(|error| Error::io("stdout")(error.into()))?;
+        to_stdout(&line)
     }
 
     /// Starts to show the progress of work on `length` things called `what`.

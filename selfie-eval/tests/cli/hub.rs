@@ -103,11 +103,11 @@ fn a_repository_without_weights_is_told() {
 fn no_log_shows_the_token() {
     let place = Place::new();
     let server = Server::start(&[("model.safetensors", vec![1, 2, 3])]);
-    let mut command = place.command("embed --from hf:me/backbone --data sample --out features.npy");
+    let mut command = place.command("embed --from hf:me/backbone --data sample --out features.safetensors");
     command.env("HF_ENDPOINT", server.endpoint()).env("HF_HOME", place.path("hub")).env_remove("HF_HUB_CACHE");
     command.env_remove("HF_HUB_OFFLINE").env("HF_TOKEN", "hf_0123456789").env("RUST_LOG", "trace");
     let call: Call = command.output().unwrap().into();
     assert_ne!(call.status, Some(0)); // three bytes are no weights
-    assert!(server.log().iter().any(|request| request.authorization.contains("hf_0123456789")));
+    assert!(server.log().iter().any(|request| request.authorization.contains("hf_0123456789")), "{}", call.stderr);
     assert!(!call.stderr.contains("hf_0123456789") && !call.stdout.contains("hf_0123456789"), "{}", call.stderr);
 }

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
+    /// The folder above, if it is new too.
+    new_folder: Option<PathBuf>,
 }
 
 impl Claim {
@@ -23,6 +25,7 @@ impl Claim {
     }
 
     fn below(folder: &Path, name: &str, seed: u64) -> Result<Self> {
+        let new_folder = (!folder.exists()).then(|| folder.to_path_buf());
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let (year, month, day) = utc_now().date();
         let name = format!("{name}-{year:04}{month:02}{day:02}-seed{seed}");
@@ -31,7 +34,7 @@ impl Claim {
             let path = folder.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
             // Making a directory is atomic: only one process succeeds.
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path, new_folder }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(Error::io(path)(error)),
             }
@@ -47,7 +50,9 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.path); // fails if a run has begun in it
+        // Both fail if a run has begun there.
+        let _ = fs::remove_dir(&self.path);
+        let _ = self.new_folder.as_ref().map(fs::remove_dir);
     }
 }
 

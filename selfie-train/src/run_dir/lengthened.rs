@@ -36,6 +36,27 @@ impl Lengthened {
     }
 }
 
+/// Refuses a length that a resumed run has behind it: it could only be cut, and its metrics and `latest` would contradict it.
+///
+/// # Errors
+/// Returns [`Error::Config`] if `step`, where the run goes on, is beyond `steps`, or is the end of it by an earlier checkpoint
+/// than the latest.
+pub fn check_length(run: &RunDir, checkpoint: Option<u64>, step: u64, steps: u64, field: &str) -> Result<()> {
+    let latest = run.latest_step().unwrap_or(0);
+    if step > steps {
+        let reason = format!("got {steps}, expected at least {step}, where the run goes on");
+        return Err(Error::config(field, reason));
+    }
+    if checkpoint.is_some() && step == steps && latest > step {
+        let reason = format!(
+            "got {steps}, expected more than {step}, the step of the checkpoint: the run has gone on to step {latest}, and \
+             nothing would be left to train"
+        );
+        return Err(Error::config(field, reason));
+    }
+    Ok(())
+}
+
 impl RunDir {
     /// Adds the change, with the command that made it, to `env.json`: the first command alone does not repeat the run any more.
     pub(crate) fn note_lengthened(&self, change: &Lengthened, command: &[String]) -> Result<()> {

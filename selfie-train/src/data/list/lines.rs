@@ -61,7 +61,7 @@ impl Form {
             return Self::csv(first, line);
         }
         let numbered = rest.iter().any(|line| caffe(line).is_some());
-        if numbered && rest.iter().all(|line| caffe(line).is_some() || is_image(line)) {
+        if numbered {
             return Ok((Self::Caffe, caffe(first).is_none() && !is_image(first)));
         }
         Ok((Self::Plain, is_heading(&deciding, b'\n')))

@@ -20,12 +20,15 @@ fn names(files: &[&str], role: SplitRole) -> Vec<String> {
     of(files, &[], &[]).unwrap().into_iter().filter(|split| split.2 == role).map(|split| split.0).collect()
 }
 
+/// Given files, then those to train on, to test on and not to read.
+type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+
 /// Expected values: `datasets` 5.2.0, `get_data_patterns` on the same file names. It keeps every word in its own split; which of
 /// several test splits is read, and that further splits are listed, is this crate's rule.
 #[test]
 fn files_of_other_splits_are_not_trained_on() {
     use SplitRole::{Test, Train, Unused};
-    let cases: [(&[&str], &[&str], &[&str], &[&str]); 8] = [
+    let cases: [Case; 8] = [
         (&["train-0.parquet", "dev-0.parquet"], &["train"], &["dev"], &[]),
         (&["train-0.parquet", "eval-0.parquet", "holdout-0.parquet"], &["train"], &["eval"], &["holdout"]),
         (&["train-0.parquet", "testmini-0.parquet", "test-0.parquet"], &["train"], &["test"], &["testmini"]),
