@@ -60,7 +60,7 @@ pub enum Statistics<'a> {
 /// let y = selfie_encoder::conv2d(&x, &w, 2, 1)?;
 /// assert_eq!(y.dims(), [1, 2, 2, 5]);
 /// assert_eq!(y.max_all()?.to_scalar::<f32>()?, 18.0); // 2 channels x 9 taps, away from the border
-/// # Ok::<(), candle_core::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Any padding is accepted, as in PyTorch's `conv2d`: a window that lies in the padding alone gives zeros.
