@@ -74,7 +74,7 @@ fn side(split: &RecognizedSplit, word: &str) -> String {
     }
     match split.places.as_slice() {
         [] => {}
-        [place] if place == "." => {}
+        [place] if place.is_empty() || place == "." => {} // the given file or folder itself
         [place] => parts.push(format!("in {}", escape_field(place))),
         [first, .., last] => {
             let files = count(split.places.len(), "file");
@@ -84,8 +84,12 @@ fn side(split: &RecognizedSplit, word: &str) -> String {
     parts.join(" ")
 }
 
-/// The setting that trains on a split that is not read.
+/// The setting that reads a split that is not read: it tests on one that is called like a test split, and trains on another one.
 fn choice(splits: &[RecognizedSplit], unused: &RecognizedSplit) -> String {
+    let name = escape_field(&unused.name);
+    if ["val", "dev", "test", "eval"].iter().any(|word| name.to_ascii_lowercase().contains(word)) {
+        return format!("--set 'data.test_splits=[\"{name}\"]' tests on {name} instead");
+    }
     let train = splits.iter().filter(|split| split.role == SplitRole::Train).chain([unused]);
     let names: Vec<_> = train.map(|split| format!("\"{}\"", escape_field(&split.name))).collect();
     format!("--set 'data.train_splits=[{}]' trains on {} too", names.join(","), escape_field(&unused.name))
