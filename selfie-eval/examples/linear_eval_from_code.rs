@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = RunDir::open(&run)?.config()?;
     let device = DeviceChoice::Cpu.select()?;
     for from in [run.to_string_lossy().as_ref(), "scratch"] {
-        let frozen = Frozen::prepare(config.clone(), &Origin::open(from, None)?, &device)?;
+        let frozen = Frozen::prepare(config.clone(), &Origin::open(from, None, None)?, &device)?;
         let report = LinearReport::of(&frozen, &FeatureKind::ALL, &Tuning::default(), &mut |_| ())?;
         println!("{}, from {from}", report.protocol);
         for result in &report.results {

@@ -27,6 +27,7 @@ mod result_file;
 mod runs;
 mod screen;
 mod settings;
+mod weights;
 
 use selfie_eval::{Error, Result};
 use selfie_train::started_together;

@@ -32,6 +32,7 @@ use partial::Partial;
 
 /// A frozen trunk and the images that it is shown.
 pub struct Embed {
+    config: RunConfig,
     images: Images,
     trunk: Trunk,
     grid: PatchGrid,
@@ -50,6 +51,10 @@ pub struct EmbedReport {
     pub images: usize,
     /// Images that could not, and have no row.
     pub left_out: usize,
+    /// Rows that contain NaN or an infinite value.
+    pub non_finite: usize,
+    /// Name of the first such image.
+    pub first_non_finite: Option<String>,
     /// Images that an earlier, interrupted call had done.
     pub resumed_at: usize,
     /// Each kind of features and its width D.
@@ -100,7 +105,20 @@ impl Embed {
         });
         of.sort_all_objects();
         let (grid, kinds, device) = (config.patch.grid()?, kinds.to_vec(), device.clone());
-        Ok(Self { images, trunk, grid, kinds, view, device, of })
+        Ok(Self { config, images, trunk, grid, kinds, view, device, of })
+    }
+
+    /// The settings, with mean and standard deviation filled in.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Returns whether mean and standard deviation were measured on the images, because neither the weights nor the settings
+    /// give them.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        self.view.measured
     }
 
     /// Images to go through.
@@ -149,12 +167,15 @@ impl Embed {
         let rows = partial.position().0;
         let finished = Finished { partial: &partial, images: &self.images, widths: &widths, of: &self.of, rows };
         let files = finished.write(out, format)?;
+        let (non_finite, first) = non_finite(&partial)?;
         partial.remove()?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(EmbedReport {
             files,
             images: rows,
             left_out: self.images.len() - rows,
+            non_finite,
+            first_non_finite: first.and_then(|i| self.images.known(i)).map(|known| known.name.clone()),
             resumed_at,
             features: widths,
             stages: self.trunk.config().depths.len(),
@@ -169,6 +190,19 @@ impl Embed {
     pub fn bad_images(&self) -> Vec<(String, String)> {
         self.images.bad.all()
     }
+}
+
+/// Returns the number of rows that contain NaN or an infinite value, and the image of the first.
+fn non_finite(partial: &Partial) -> Result<(usize, Option<usize>)> {
+    let (mut count, mut first) = (0, None);
+    partial.each(|row| {
+        if row.values.iter().any(|value| !value.is_finite()) {
+            count += 1;
+            first = first.or(Some(row.image));
+        }
+        Ok(())
+    })?;
+    Ok((count, first))
 }
 
 /// What tells these images from others, as far as their names do.

@@ -67,6 +67,8 @@ pub struct View {
     pub batch_size: usize,
     /// Loader threads.
     pub workers: usize,
+    /// Whether mean and standard deviation were measured on the images.
+    pub measured: bool,
 }
 
 /// Images that mean and deviation are measured on, at most, where the origin does not tell them.
@@ -78,7 +80,8 @@ impl View {
     /// # Errors
     /// Where an image cannot be read, or the numbers do not fit the channels.
     pub fn of(config: &mut RunConfig, images: &Dataset) -> Result<Self> {
-        if config.data.mean.is_empty() {
+        let measured = config.data.mean.is_empty();
+        if measured {
             let images = images.clone().with_channels(config.encoder.in_channels);
             (config.data.mean, config.data.std) = channel_stats(&images, STATS_IMAGES)?;
         }
@@ -87,6 +90,7 @@ impl View {
             image_size: config.patch.image_size,
             batch_size: config.run.eval_batch(),
             workers: config.data.workers,
+            measured,
         })
     }
 

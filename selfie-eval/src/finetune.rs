@@ -81,6 +81,11 @@ impl Finetune {
     pub fn with_data(mut config: RunConfig, data: Labelled, origin: &Origin, device: &Device) -> Result<Self> {
         config.validate()?;
         let classes = data.classes().len();
+        // A stage 4 of another depth than ResNet-50's becomes part of the settings, so that a resumed run builds the same.
+        let trunk = network::trunk(&config, origin.weights());
+        if trunk.depths != config.encoder.with_stage4().depths {
+            config.encoder.depths = trunk.depths;
+        }
         let (network, store, transfer) = network::build(&config, origin.weights(), classes, device)?;
         let view = View::of(&mut config, &data.all)?;
         let mut plan = config.finetune_plan();
@@ -113,6 +118,13 @@ impl Finetune {
     #[must_use]
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// Returns whether mean and standard deviation were measured on the images, because neither the weights nor the settings
+    /// give them.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        self.view.measured
     }
 
     /// The images.

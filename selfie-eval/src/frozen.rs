@@ -70,6 +70,19 @@ impl Frozen {
         Ok(Self { config, data, origin: origin.clone(), trunk, view, device: device.clone() })
     }
 
+    /// The settings, with mean and standard deviation filled in.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Returns whether mean and standard deviation were measured on the images, because neither the weights nor the settings
+    /// give them.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        self.view.measured
+    }
+
     /// The images.
     #[must_use]
     pub fn data(&self) -> &Labelled {

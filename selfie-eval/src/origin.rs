@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use selfie_encoder::{EncoderConfig, Stem};
 use selfie_patch::PatchConfig;
-use selfie_train::{DataError, Pretrained, RunConfig, RunDir, fetch_weights};
+use selfie_train::{DataError, Pretrained, RunConfig, RunDir, Wanted, fetch_weights};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -20,6 +20,7 @@ pub(crate) const SCRATCH: &str = "scratch";
 pub struct Origin {
     given: String,
     checkpoint: Option<String>,
+    prefix: Option<String>,
     weights: Option<Pretrained>,
 }
 
@@ -55,14 +56,15 @@ impl Origin {
     /// No weights at all.
     #[must_use]
     pub fn scratch() -> Self {
-        Self { given: SCRATCH.to_owned(), checkpoint: None, weights: None }
+        Self { given: SCRATCH.to_owned(), checkpoint: None, prefix: None, weights: None }
     }
 
-    /// A run directory (its latest checkpoint, or that of `step`), a weights file, `hf:OWNER/NAME`, or the word `scratch`.
+    /// Opens a run directory (its latest checkpoint, or the one of `step`), a weights file, `hf:OWNER/NAME`, or the word
+    /// `scratch`. `prefix` chooses the network in a file of another project that contains several.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is nothing of that name; selfie-train's errors where it cannot be read.
-    pub fn open(from: &str, step: Option<u64>) -> Result<Self> {
+    /// Returns [`Error::Config`] if there is nothing of that name, and the errors of [`Pretrained::open`].
+    pub fn open(from: &str, step: Option<u64>, prefix: Option<&str>) -> Result<Self> {
         let given = from.to_owned();
         if from == SCRATCH {
             return match step {
@@ -72,8 +74,10 @@ impl Origin {
                 }
             };
         }
-        let weights = Pretrained::open(&weights_path("--from", from, step)?, step)?;
-        Ok(Self { given, checkpoint: Some(weights.file.display().to_string()), weights: Some(weights) })
+        let wanted = Wanted { step, prefix, ..Wanted::default() };
+        let weights = Pretrained::open_wanted(&weights_path("--from", from, step)?, &wanted)?;
+        let prefix = prefix.map(str::to_owned);
+        Ok(Self { given, checkpoint: Some(weights.file.display().to_string()), prefix, weights: Some(weights) })
     }
 
     /// What a fine-tuning run in `run` began with, by name only: its weights stand in its own checkpoint.
@@ -89,7 +93,8 @@ impl Origin {
             return Err(selfie_train::Error::RunDir { path: run.path().to_path_buf(), reason }.into());
         };
         let checkpoint = environment[RECORD]["checkpoint"].as_str().map(str::to_owned);
-        Ok(Self { given: given.to_owned(), checkpoint, weights: None })
+        let prefix = environment[RECORD]["prefix"].as_str().map(str::to_owned);
+        Ok(Self { given: given.to_owned(), checkpoint, prefix, weights: None })
     }
 
     /// The same with its weights read again, for a run that was stopped before it had a checkpoint of its own.
@@ -97,7 +102,9 @@ impl Origin {
     /// # Errors
     /// Where the weights are not there any more.
     pub fn reopened(&self) -> Result<Self> {
-        let weights = self.checkpoint.as_ref().map(|file| Pretrained::open(Path::new(file), None)).transpose()?;
+        let wanted = Wanted { prefix: self.prefix.as_deref(), ..Wanted::default() };
+        let open = |file: &String| Pretrained::open_wanted(Path::new(file), &wanted);
+        let weights = self.checkpoint.as_ref().map(open).transpose()?;
         Ok(Self { weights, ..self.clone() })
     }
 
@@ -105,6 +112,9 @@ impl Origin {
     #[must_use]
     pub fn noted_in(&self, mut environment: Value) -> Value {
         environment[RECORD] = json!({ "from": self.given, "checkpoint": self.checkpoint });
+        if let Some(prefix) = &self.prefix {
+            environment[RECORD]["prefix"] = json!(prefix);
+        }
         environment
     }
 

@@ -27,7 +27,7 @@ pub struct Transfer {
     pub fresh: Vec<String>,
 }
 
-/// The trunk that `from` holds: that of `config`, with the fourth stage where the weights are a fine-tuned network's.
+/// Returns the trunk of `config`, with a fourth stage if the weights of `from` contain one.
 #[must_use]
 pub fn held_trunk(config: &EncoderConfig, from: Option<&Pretrained>) -> EncoderConfig {
     let has = |name: String| from.is_some_and(|from| from.encoder.get(&name).is_some());
@@ -70,6 +70,12 @@ pub fn load_trunk(
 }
 
 impl Transfer {
+    /// Returns whether stage 4 was taken over.
+    #[must_use]
+    pub fn has_stage4(&self) -> bool {
+        self.taken.iter().any(|name| name.starts_with("layer4.") || name.starts_with("stages.3."))
+    }
+
     /// Copies into each tensor of `network` the one that `source` has for its name, where it has one of the same shape.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ pub use neighbours::{Neighbour, Neighbours};
 pub use optim::Optimizer;
 pub use picture::{Canvas, Riddle, draw_all, encode_jpeg, encode_png};
 pub use pretrain::{PretrainOptions, PretrainReport, Pretraining, pretrain};
-pub use pretrained::{Pretrained, WhichWeights, load_run, normalise_of};
+pub use pretrained::{FoundNetwork, Naming, Pretrained, Wanted, WhichWeights, load_run, normalise_of};
 pub use probe::{EvalSet, Evaluation, KnnProbe, KnnResult, directions, evaluate};
 pub use ranks::{Ranks, own_cores, started_as, started_together};
 pub use run_dir::{Claim, Lengthened, RunDir, RunLock, check_length};

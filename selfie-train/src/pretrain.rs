@@ -1,15 +1,16 @@
 //! Pretraining from settings to a trained trunk: data, model, loop, files. Everything that can fail for want of
 //! sense fails before the run directory is made.
 
+mod report;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
-use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkpoint::{Best, TrainingImages};
+use crate::checkpoint::TrainingImages;
 use crate::config::{Plan, RunConfig};
 use crate::data::{BadImages, Dataset, Loader, LoaderConfig, Split, Transform, channel_stats};
 use crate::device::DeviceChoice;
@@ -17,13 +18,15 @@ use crate::environment::{Build, environment};
 use crate::error::{Error, Result};
 use crate::memory::check_memory;
 use crate::model::SelfieModel;
-use crate::pretrained::{initial_weights, normalise_of, write_encoder};
-use crate::probe::{EvalSet, Evaluation, KnnProbe};
+use crate::pretrained::{FoundNetwork, initial_weights, normalise_of, write_encoder};
+use crate::probe::{EvalSet, KnnProbe};
 use crate::ranks::Ranks;
 use crate::run_dir::{Lengthened, RunDir, RunLock, check_length};
 use crate::store::{LoadReport, ParamStore};
 use crate::task::MaskedPatches;
 use crate::trainer::{StopFlag, TrainState, Trainer};
+
+pub use report::PretrainReport;
 
 /// Images that mean and deviation are measured on, at most: enough for three digits.
 const STATS_IMAGES: usize = 10_000;
@@ -37,8 +40,10 @@ pub struct PretrainOptions {
     pub resume: bool,
     /// The step to go on from where it resumes; none is the latest checkpoint.
     pub checkpoint: Option<u64>,
-    /// Weights to start from: a run, a checkpoint or a trunk. Not with `resume`.
+    /// Weights to start from: a run, a checkpoint, a trunk, or a file of another project. Not with `resume`.
     pub init_from: Option<PathBuf>,
+    /// Prefix of the network in `init_from`, for a file of another project that contains several.
+    pub init_prefix: Option<String>,
     /// Where to compute.
     pub device: DeviceChoice,
     /// Nothing on stderr.
@@ -53,45 +58,6 @@ pub struct PretrainOptions {
     pub build: Build,
 }
 
-/// What a finished run has to tell.
-#[derive(Debug, Clone, Serialize)]
-pub struct PretrainReport {
-    /// The run directory.
-    pub run_dir: PathBuf,
-    /// Steps done, with those of earlier sessions.
-    pub steps: u64,
-    /// Mean training loss over the last steps.
-    pub loss: f64,
-    /// Mean training accuracy over the last steps.
-    pub accuracy: f64,
-    /// The accuracy of guessing.
-    pub chance: f64,
-    /// Mean speed of this session.
-    pub images_per_second: f64,
-    /// Processes that shared the training.
-    pub ranks: usize,
-    /// Share of the time that went into communication between them; none where there is one.
-    pub communication: Option<f64>,
-    /// Wall time of this session.
-    pub seconds: f64,
-    /// Masked-patch accuracy on the held-out images; none where `data.holdout` is 0.
-    pub held_out: Option<Evaluation>,
-    /// The best of the run's evaluations.
-    pub best: Option<Best>,
-    /// Images that could not be read, on all ranks; `bad-images.txt` lists those of rank 0.
-    pub bad_images: usize,
-    /// Trained values.
-    pub parameters: usize,
-    /// Classes of the data; 0 if it has no labels.
-    pub classes: usize,
-    /// Training images with a label.
-    pub labeled_images: usize,
-    /// Whether the data has a test split.
-    pub has_test_split: bool,
-    /// Files of the run.
-    pub files: Vec<PathBuf>,
-}
-
 /// A run that is ready to begin: settings checked, data opened, model built. Nothing is written or printed yet.
 pub struct Pretraining {
     config: RunConfig,
@@ -102,7 +68,7 @@ pub struct Pretraining {
     bad: BadImages,
     store: ParamStore,
     task: MaskedPatches,
-    loaded: Option<LoadReport>,
+    loaded: Option<(LoadReport, Option<FoundNetwork>)>,
     plan: Plan,
     recipe: Value,
     state: TrainState,
@@ -161,7 +127,10 @@ impl Pretraining {
         }
         let task = MaskedPatches::new(model, &config)?;
         let loaded = match &options.init_from {
-            Some(from) => Some(store.load_matching(&initial_weights(from)?)?),
+            Some(from) => {
+                let (weights, found) = initial_weights(from, options.init_prefix.as_deref())?;
+                Some((store.load_matching(&weights)?, found))
+            }
             None => None,
         };
         let (plan, recipe) = (config.pretrain_plan(), config.recipe()?);
@@ -225,10 +194,16 @@ impl Pretraining {
         self.store.num_parameters()
     }
 
-    /// What was taken of `init_from`.
+    /// Returns which tensors of `init_from` were loaded.
     #[must_use]
     pub fn loaded(&self) -> Option<&LoadReport> {
-        self.loaded.as_ref()
+        self.loaded.as_ref().map(|(report, _)| report)
+    }
+
+    /// Returns the place of the network in `init_from`, if another project wrote that file.
+    #[must_use]
+    pub fn found_network(&self) -> Option<&FoundNetwork> {
+        self.loaded.as_ref().and_then(|(_, found)| found.as_ref())
     }
 
     /// What a resumed run changes of its learning rate by another length.

@@ -1,11 +1,12 @@
-//! What a run or a weights file has to give to whoever goes on with it: fine-tuning, evaluation, another run.
+//! Pretrained weights of a run or of a file, for fine-tuning, evaluation, or another run.
 
 mod geometry;
+mod network;
 
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use selfie_encoder::EncoderConfig;
+use selfie_encoder::{Block, EncoderConfig};
 use serde_json::{Value, json};
 
 use crate::checkpoint::is_checkpoint;
@@ -14,100 +15,207 @@ use crate::data::Normalise;
 use crate::error::{Error, Result};
 use crate::model::SelfieModel;
 use crate::run_dir::RunDir;
-use crate::store::{ParamStore, Weights, write_tensors};
+use crate::store::{ParamStore, TensorFile, Weights, write_tensors};
 use crate::task::MaskedPatches;
 
-/// What `encoder.safetensors` says it is.
+pub use network::{FoundNetwork, Naming};
+
+/// The format that `encoder.safetensors` states.
 const FORMAT: &str = "selfie encoder";
 
-/// Which weights of a run or a checkpoint are meant, where it keeps a moving average of them (`run.ema_decay`).
+/// Mean and standard deviation per channel.
+type Statistics = (Vec<f32>, Vec<f32>);
+
+/// Choice between the trained weights of a run and their moving average (`run.ema_decay`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhichWeights {
-    /// The average where there is one, else those that are trained.
+    /// The average if the run has one, otherwise the trained weights.
     #[default]
     Used,
     /// The average.
     Ema,
-    /// Those that are trained.
+    /// The trained weights.
     Raw,
 }
 
-/// A trunk under torchvision's names, and what is known of it.
+/// Choice of the weights that are read from a run or a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Step of the run's checkpoint; `None` is the latest.
+    pub step: Option<u64>,
+    /// Trained weights or their average.
+    pub which: WhichWeights,
+    /// Prefix of the network, for a file of another project that contains several.
+    pub prefix: Option<&'a str>,
+}
+
+/// A trunk under torchvision's or timm's names, and what its file records.
 #[derive(Debug, Clone)]
 pub struct Pretrained {
-    /// The file that the weights are from.
+    /// The file that contains the weights.
     pub file: PathBuf,
-    /// The trunk's tensors (`conv1.weight`, `layer1.0.conv1.weight`, ...); a foreign file may hold more.
+    /// The trunk's tensors (`conv1.weight`, `layer1.0.conv1.weight`, ...), with a fourth stage and a classifier if the file has
+    /// them. All values are finite.
     pub encoder: Weights,
-    /// The attention pooling's tensors (`u0`, `layers.0.…`), where this is a pretraining run or a checkpoint of one; else empty.
+    /// The attention pooling's tensors (`u0`, `layers.0.…`) of a pretraining run or checkpoint; empty for other weights.
     pub attnpool: Weights,
-    /// The trunk's shape, where the file, the run or the tensors' names tell it.
+    /// The trunk's shape, from the run, the file's metadata, or the tensors' names and shapes.
     pub encoder_config: Option<EncoderConfig>,
-    /// Mean and deviation per channel that it was trained with, where known.
+    /// Mean and standard deviation per channel that the network was trained with, if known.
     pub normalise: Option<(Vec<f32>, Vec<f32>)>,
-    /// The complete settings, where this is a run directory.
+    /// Why `normalise` is assumed, if the file does not record it.
+    pub assumed: Option<&'static str>,
+    /// The place of the network in a file of another project.
+    pub found: Option<FoundNetwork>,
+    /// The complete settings of a run directory.
     pub run: Option<RunConfig>,
-    /// Steps of training behind the weights, where the file tells it.
+    /// Number of training steps, if the file records it.
     pub step: Option<u64>,
-    /// Whether the weights are a moving average; none where nothing tells.
+    /// Whether the weights are a moving average, if the file records it.
     pub averaged: Option<bool>,
 }
 
 impl Pretrained {
-    /// What `--from` names: a run directory (its latest checkpoint, or that of `step`), a checkpoint, `encoder.safetensors`, or
-    /// weights of torchvision or timm, as safetensors or as torch.save writes them.
+    /// Opens a run directory (its latest checkpoint, or the one of `step`), a checkpoint, `encoder.safetensors`, or weights of
+    /// another project that contain a ResNet with torchvision's or timm's names behind any prefix, as safetensors or as a file
+    /// of `torch.save`.
     ///
     /// # Errors
-    /// [`Error::RunDir`] or [`Error::Weights`] where there is no such thing; [`Error::Checkpoint`] where it is damaged.
+    /// Returns [`Error::RunDir`] or [`Error::Weights`] if there is no such run or file, it contains no network or several, or a
+    /// tensor contains NaN; [`Error::Checkpoint`] if a checkpoint is damaged.
     pub fn open(from: &Path, step: Option<u64>) -> Result<Self> {
-        Self::open_which(from, step, WhichWeights::Used)
+        Self::open_wanted(from, &Wanted { step, ..Wanted::default() })
     }
 
-    /// As [`Pretrained::open`], with the choice between a run's weights and their moving average.
+    /// Opens the weights that `wanted` chooses.
     ///
     /// # Errors
-    /// As there; [`Error::Config`] where there is no choice, or no average.
-    pub fn open_which(from: &Path, step: Option<u64>, which: WhichWeights) -> Result<Self> {
-        if from.is_dir() {
-            let run = RunDir::open(from)?;
-            let config = run.config()?;
-            let checkpoint = run.read_checkpoint(step)?;
-            let (weights, averaged) = chosen(from, which, checkpoint.weights(), checkpoint.average())?;
-            return Ok(Self {
-                file: checkpoint.path().to_path_buf(),
-                encoder: weights.below("encoder"),
-                attnpool: weights.below("attnpool"),
-                encoder_config: Some(config.encoder.clone()),
-                normalise: Some((config.data.mean.clone(), config.data.std.clone())),
-                run: Some(config),
-                step: Some(checkpoint.record().step),
-                averaged: Some(averaged),
-            });
-        }
-        let weights = Weights::open(from)?;
+    /// Returns the errors of [`Pretrained::open`], and [`Error::Config`] if there is no such choice.
+    pub fn open_wanted(from: &Path, wanted: &Wanted) -> Result<Self> {
+        let opened = if from.is_dir() {
+            no_prefix(from, wanted)?;
+            Self::of_run(from, wanted)?
+        } else {
+            let file = TensorFile::open(from)?;
+            if file.metadata().is_some() {
+                no_prefix(from, wanted)?;
+                Self::of_own_file(from, &file.read_all()?, wanted.which)?
+            } else if wanted.which != WhichWeights::Used {
+                return Err(no_choice(from, wanted.which));
+            } else {
+                Self::of_foreign_file(from, &file, wanted.prefix)?
+            }
+        };
+        opened.encoder.check_finite()?;
+        opened.attnpool.check_finite()?;
+        Ok(opened)
+    }
+
+    fn of_run(from: &Path, wanted: &Wanted) -> Result<Self> {
+        let run = RunDir::open(from)?;
+        let config = run.config()?;
+        let checkpoint = run.read_checkpoint(wanted.step)?;
+        let (weights, averaged) = chosen(from, wanted.which, checkpoint.weights(), checkpoint.average())?;
+        Ok(Self {
+            file: checkpoint.path().to_path_buf(),
+            encoder: weights.below("encoder"),
+            attnpool: weights.below("attnpool"),
+            encoder_config: Some(config.encoder.clone()),
+            normalise: Some((config.data.mean.clone(), config.data.std.clone())),
+            assumed: None,
+            found: None,
+            run: Some(config),
+            step: Some(checkpoint.record().step),
+            averaged: Some(averaged),
+        })
+    }
+
+    /// The weights of a file that this project wrote: a checkpoint, a whole model, or a trunk.
+    fn of_own_file(from: &Path, weights: &Weights, which: WhichWeights) -> Result<Self> {
         let metadata = weights.metadata().cloned().unwrap_or(Value::Null);
-        let (encoder, attnpool, described, averaged) = match is_checkpoint(&weights) {
+        let (encoder, attnpool, described, averaged) = match is_checkpoint(weights) {
             true => {
-                let (model, average) = (weights.below("model"), average_in(&weights));
+                let (model, average) = (weights.below("model"), average_in(weights));
                 let (weights, averaged) = chosen(from, which, &model, average.as_ref())?;
                 (weights.below("encoder"), weights.below("attnpool"), &metadata["config"], Some(averaged))
             }
             false if which != WhichWeights::Used => return Err(no_choice(from, which)),
+            false if is_whole(weights) => (weights.below("encoder"), weights.below("attnpool"), &metadata, None),
             false => (weights.clone(), weights.below("attnpool"), &metadata, None),
         };
-        let told = geometry::of_tensors(&encoder);
+        let dims = |name: &str| encoder.get(name).map(|tensor| tensor.dims());
+        let told = || geometry::of_shapes(dims).ok().map(network::three_stages);
         let numbers = |key: &str| serde_json::from_value::<Vec<f32>>(described["data"][key].clone()).ok();
         Ok(Self {
             file: from.to_path_buf(),
+            encoder_config: serde_json::from_value(described["encoder"].clone()).ok().or_else(told),
             encoder,
             attnpool,
-            encoder_config: serde_json::from_value(described["encoder"].clone()).ok().or(told),
             normalise: numbers("mean").zip(numbers("std")),
+            assumed: None,
+            found: None,
             run: None,
             step: metadata["step"].as_u64(),
             averaged,
         })
     }
+
+    /// The network in a file that another project wrote.
+    fn of_foreign_file(from: &Path, file: &TensorFile, prefix: Option<&str>) -> Result<Self> {
+        let (encoder, found) = foreign(from, file, prefix)?;
+        let (normalise, assumed) = usual_statistics(&found.config).unzip();
+        Ok(Self {
+            file: from.to_path_buf(),
+            attnpool: encoder.below("attnpool"),
+            encoder,
+            encoder_config: Some(found.config),
+            normalise,
+            assumed,
+            found: Some(found.network),
+            run: None,
+            step: None,
+            averaged: None,
+        })
+    }
+}
+
+/// Reads the network of a file that another project wrote.
+fn foreign(from: &Path, file: &TensorFile, prefix: Option<&str>) -> Result<(Weights, network::Found)> {
+    let wrong = |reason| Error::Weights { path: from.to_path_buf(), reason };
+    let found = network::find(&file.shapes(), prefix).map_err(wrong)?;
+    Ok((file.read(&found.tensors)?, found))
+}
+
+/// Returns the mean and standard deviation that torchvision and timm use for such a network, and the reason to assume them.
+fn usual_statistics(config: &EncoderConfig) -> Option<(Statistics, &'static str)> {
+    if config.in_channels != 3 {
+        return None;
+    }
+    Some(match config.block {
+        Block::V1_5 => (
+            (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            "ImageNet's, which torchvision and timm use for resnet50; the file records none",
+        ),
+        Block::V2 => ((vec![0.5; 3], vec![0.5; 3]), "timm's for resnetv2_50; the file records none"),
+    })
+}
+
+fn no_prefix(from: &Path, wanted: &Wanted) -> Result<()> {
+    match wanted.prefix {
+        None => Ok(()),
+        Some(prefix) => {
+            let reason = format!(
+                "got {prefix:?} with {}, which this project wrote, expected a file of another project",
+                from.display()
+            );
+            Err(Error::config("prefix", reason))
+        }
+    }
+}
+
+/// Returns whether the names are those of a whole model, with the trunk below `encoder`.
+fn is_whole(weights: &Weights) -> bool {
+    weights.iter().any(|(name, _)| name.starts_with("encoder."))
 }
 
 /// The weights that are meant, and whether they are an average.
@@ -148,18 +256,31 @@ pub fn load_run(run: &RunDir, step: Option<u64>, device: &Device) -> Result<(Run
     Ok((config, store, task))
 }
 
-/// Weights for `--init-from`: of a run, a checkpoint, or a trunk; under the names of the whole model.
-pub(crate) fn initial_weights(from: &Path) -> Result<Weights> {
-    if from.is_dir() {
-        return Ok(RunDir::open(from)?.read_checkpoint(None)?.used_weights().clone());
-    }
-    let weights = Weights::open(from)?;
-    let whole = weights.iter().any(|(name, _)| name.starts_with("encoder."));
-    Ok(match (is_checkpoint(&weights), whole) {
-        (true, _) => whole_model(&weights),
-        (false, true) => weights,
-        (false, false) => weights.above("encoder"),
-    })
+/// Reads the weights that a run begins with, under the names of the whole model: from a run, a checkpoint, a trunk, or a file
+/// of another project, whose network `prefix` chooses.
+pub(crate) fn initial_weights(from: &Path, prefix: Option<&str>) -> Result<(Weights, Option<FoundNetwork>)> {
+    let wanted = Wanted { prefix, ..Wanted::default() };
+    let (weights, found) = if from.is_dir() {
+        no_prefix(from, &wanted)?;
+        (RunDir::open(from)?.read_checkpoint(None)?.used_weights().clone(), None)
+    } else {
+        let file = TensorFile::open(from)?;
+        if file.metadata().is_some() {
+            no_prefix(from, &wanted)?;
+            let weights = file.read_all()?;
+            let weights = match (is_checkpoint(&weights), is_whole(&weights)) {
+                (true, _) => whole_model(&weights),
+                (false, true) => weights,
+                (false, false) => weights.above("encoder"),
+            };
+            (weights, None)
+        } else {
+            let (weights, found) = foreign(from, &file, prefix)?;
+            (weights.above("encoder"), Some(found.network))
+        }
+    };
+    weights.check_finite()?;
+    Ok((weights, found))
 }
 
 /// The model in a checkpoint's file: the moving average of its weights where there is one.

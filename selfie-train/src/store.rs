@@ -6,6 +6,7 @@
 //! of (seed, name), so that they do not change when a layer is added elsewhere.
 
 mod count;
+mod file;
 mod host;
 mod init;
 mod load;
@@ -20,6 +21,7 @@ use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
 pub use count::ModelCount;
+pub(crate) use file::TensorFile;
 pub(crate) use host::{HostTensor, write_host};
 pub use host::{checksum, write_tensors};
 pub use load::LoadReport;

@@ -121,7 +121,7 @@ fn a_file_cut_short_or_with_a_flipped_bit_is_recognised() {
     weights(&path, &[("a", Tensor::zeros(100, DType::F32, &Device::Cpu).unwrap())]);
     let whole = std::fs::read(&path).unwrap();
     for (damaged, expected) in
-        [(whole[..whole.len() - 1].to_vec(), "no complete safetensors file"), (flipped(&whole), "damaged")]
+        [(whole[..whole.len() - 1].to_vec(), "neither a complete safetensors file"), (flipped(&whole), "damaged")]
     {
         std::fs::write(&path, damaged).unwrap();
         let message = Weights::open(&path).unwrap_err().to_string();

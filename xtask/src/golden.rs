@@ -23,6 +23,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("images.py", "selfie-train/tests/golden"),
     ("tiff.py", "selfie-train/tests/golden"),
     ("torch_save.py", "selfie-train/tests/golden"),
+    ("foreign_files.py", "selfie-train/tests/golden"),
     ("foreign_resnet.py", "selfie-eval/tests/golden"),
     ("data_formats.py", "selfie-train/tests/formats"),
     ("data_tables.py", "selfie-train/tests/formats"),

@@ -26,6 +26,9 @@ pub struct Options {
     /// A pretrained run or a weights file; repeatable. The first one's settings are those of every arm
     #[arg(long, value_name = "RUN|FILE", required = true)]
     from: Vec<String>,
+    /// Prefix of the network in a weights file of another project that contains several
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
     /// Shares of the training labels, each compared
     #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_value = "5%,8%,20%,100%")]
     fractions: Vec<String>,
@@ -55,7 +58,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let screen = shared.screen();
     let budget = options.budget.as_deref().map(str::parse::<Budget>).transpose()?;
     let paper = options.paper.as_deref().map(str::parse::<Published>).transpose()?;
-    let origins = options.from.iter().map(|from| Origin::open(from, None)).collect::<Result<Vec<_>>>()?;
+    let open = |from: &String| Origin::open(from, None, options.prefix.as_deref());
+    let origins = options.from.iter().map(open).collect::<Result<Vec<_>>>()?;
     let config = resolve(options, &origins[0])?;
     pools::ensure(config.run.threads)?;
     let claim = if shared.out.is_none() { Some(Claim::of("compare", config.run.seed)?) } else { None };

@@ -2,9 +2,11 @@
 
 use selfie_eval::{Embed, EmbedFormat, EmbedReport, EmbedSplit, Result};
 
+use selfie_train::escape_field;
+
 use super::frozen::Network;
 use super::options::{Shared, flags};
-use super::{Interrupt, pools, settings};
+use super::{Interrupt, pools, settings, weights};
 
 /// Bad images that are listed.
 const SHOWN: usize = 20;
@@ -50,6 +52,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let embed = Embed::prepare(config, &origin, &kinds, split, &device)?;
     screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
 
+    weights::describe(&origin, embed.config(), embed.measured(), &screen)?;
+
     let progress = screen.progress(embed.num_images(), "images");
     let mut begun = false;
     let mut show = |done| match std::mem::replace(&mut begun, true) {
@@ -66,7 +70,8 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
 }
 
 fn words(report: &EmbedReport) -> String {
-    let EmbedReport { files, images, left_out, resumed_at, stages, seconds, images_per_second, .. } = report;
+    let EmbedReport { files, images, left_out, non_finite, resumed_at, stages, seconds, images_per_second, .. } =
+        report;
     let kinds = report.features.iter().map(|(kind, width)| format!("{kind} (D = {width})")).collect::<Vec<_>>();
     let mut lines = vec![format!(
         "features   {} after stage {stages}, of {images} images; {seconds:.1} s at {images_per_second:.1} images/s",
@@ -77,6 +82,10 @@ fn words(report: &EmbedReport) -> String {
     }
     if *left_out > 0 {
         lines.push(format!("left out   {left_out} images that cannot be read, or could not before; they have no row"));
+    }
+    if *non_finite > 0 {
+        let first = report.first_non_finite.as_deref().map(escape_field).unwrap_or_default();
+        lines.push(format!("non-finite {non_finite} rows contain NaN or infinite values; the first is of {first}"));
     }
     let mut names = files.iter().map(|file| file.display().to_string());
     lines.push(format!("wrote      {}", names.next().unwrap_or_default()));

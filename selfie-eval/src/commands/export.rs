@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use selfie_eval::{Error, Export, ExportFormat, Exported, HubTarget, Result, weights_path};
-use selfie_train::{Pretrained, WhichWeights};
+use selfie_train::{Pretrained, Wanted, WhichWeights};
 
 use super::screen::Screen;
 
@@ -38,6 +38,9 @@ pub struct Options {
     /// The run's checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
+    /// Prefix of the network in a weights file of another project that contains several
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
     /// No remarks
     #[arg(long)]
     quiet: bool,
@@ -56,7 +59,8 @@ pub fn run(options: &Options) -> Result<()> {
         Some(word) => return Err(Error::config("--weights", format!("met `{word}`, expected ema or raw"))),
     };
     let target = options.to.as_deref().map(HubTarget::open).transpose()?;
-    let weights = open(&options.from, options.checkpoint, which)?;
+    let wanted = Wanted { step: options.checkpoint, which, prefix: options.prefix.as_deref() };
+    let weights = open(&options.from, &wanted)?;
     let export = Export::prepare(&options.from, &weights, format)?;
     match (&target, &options.out) {
         (Some(target), _) => {
@@ -80,8 +84,8 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// What `--from` names; there is nothing to export from scratch.
-pub fn open(from: &str, step: Option<u64>, which: WhichWeights) -> Result<Pretrained> {
-    Ok(Pretrained::open_which(&weights_path("--from", from, step)?, step, which)?)
+pub fn open(from: &str, wanted: &Wanted) -> Result<Pretrained> {
+    Ok(Pretrained::open_wanted(&weights_path("--from", from, wanted.step)?, wanted)?)
 }
 
 fn words(exported: &Exported, weights: &Pretrained) -> String {
@@ -89,6 +93,9 @@ fn words(exported: &Exported, weights: &Pretrained) -> String {
     let what = if *complete { "the whole network, with its classifier" } else { "features, without a classifier" };
     let mut lines =
         vec![format!("wrote      {} ({tensors} tensors of {}; {what})", file.display(), weights.file.display())];
+    if let Some(found) = &weights.found {
+        lines.insert(0, super::weights::network(found));
+    }
     if let Some(module) = module {
         lines.push(format!("           {} (the PyTorch module that loads it)", module.display()));
     }

@@ -52,9 +52,10 @@ fn tell(line: &str) {
     }
 }
 
-/// "error: ..." without line breaks; a run that was stopped is no error.
+/// Returns "error: ..." without line breaks, and the hint of the error as a second line; a run that was stopped is not an error.
 fn in_one_line(error: &Error) -> String {
     let text = error.to_string();
+    let (text, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
     let line = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     match error {
         Error::Train(selfie_train::Error::Interrupted { checkpoint: Some(path), .. }) => {
@@ -62,7 +63,8 @@ fn in_one_line(error: &Error) -> String {
             format!("{line}; --resume {} continues", run.display())
         }
         Error::Train(selfie_train::Error::Interrupted { .. }) | Error::Stopped { .. } => line,
-        _ => format!("error: {line}"),
+        _ if hint.is_empty() => format!("error: {line}"),
+        _ => format!("error: {line}\nhint: {hint}"),
     }
 }
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session};
-use selfie_train::{Claim, RunConfig, RunDir, describe_device, environment};
+use selfie_eval::{Error, Finetune, FinetuneReport, Origin, Result, Session, Transfer};
+use selfie_train::{Claim, Head, RunConfig, RunDir, describe_device, environment};
 
 use super::options::{self, Lengths, Shared, flags};
 use super::screen::{Screen, complain};
 use super::{Interrupt, figures, result_file, settings};
-use super::{pools, program};
+use super::{pools, program, weights};
 
 /// Fine-tune a full ResNet: the patch network becomes its first three stages, all layers are trained on whole images
 ///
@@ -42,6 +42,12 @@ pub struct Options {
     /// Do not train the stem and the first N stages [default: that of the settings, 0]
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     freeze_stages: Option<String>,
+    /// Start stage 4 from random values even if the weights contain one (finetune.fresh_stage4)
+    #[arg(long, conflicts_with = "resume")]
+    fresh_stage4: bool,
+    /// Prefix of the network in a weights file of another project that contains several
+    #[arg(long, value_name = "PREFIX", conflicts_with = "resume")]
+    prefix: Option<String>,
     /// Settings where --from tells none: sample, quick, cifar10, cifar10-paper, imagenet32 or imagenet224
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
@@ -138,18 +144,20 @@ fn resolve(options: &Options, resumed: Option<&(RunDir, RunConfig)>) -> Result<(
                 .from
                 .as_deref()
                 .ok_or_else(|| Error::config("--from", "missing, expected a run, a weights file or scratch"))?;
-            let origin = Origin::open(from, options.checkpoint)?;
+            let origin = Origin::open(from, options.checkpoint, options.prefix.as_deref())?;
             let base = origin.base(options.preset.as_deref(), shared.config.is_some(), shared.names_data())?;
             (origin, base)
         }
     };
     let mut overrides = shared.overrides()?;
-    let tune = options.tune.then(|| "true".to_owned());
+    let is_set = |flag: bool| flag.then(|| "true".to_owned());
+    let (tune, fresh) = (is_set(options.tune), is_set(options.fresh_stage4));
     overrides.extend(flags(&[
         ("--labels", "finetune.labels", &options.labels),
         ("--tune", "finetune.tune", &tune),
         ("--head", "finetune.head", &options.head),
         ("--freeze-stages", "finetune.freeze_stages", &options.freeze_stages),
+        ("--fresh-stage4", "finetune.fresh_stage4", &fresh),
     ]));
     overrides.extend(options.lengths.of_finetuning());
     let config = base.with_overrides(shared.config.as_deref(), &overrides)?;
@@ -169,11 +177,26 @@ fn introduce(finetune: &Finetune, origin: &Origin, device: &Device, screen: &Scr
         data.classes().len()
     ))?;
     let (taken, fresh) = (transfer.taken.len(), transfer.fresh.len());
-    screen.note(match origin.weights() {
-        Some(weights) => format!("weights    {taken} tensors from {}, {fresh} fresh", weights.file.display()),
-        None => format!("weights    from {}", origin.given()),
-    })?;
+    match origin.weights() {
+        Some(weights) => {
+            screen.note(format!("weights    {taken} tensors from {}, {fresh} fresh", weights.file.display()))?;
+            if finetune.config().finetune.head == Head::Resnet {
+                screen.note(format!("           {}", stage4(transfer, finetune.config())))?;
+            }
+        }
+        None => screen.note(format!("weights    from {}", origin.given()))?,
+    }
+    weights::describe(origin, finetune.config(), finetune.measured(), screen)?;
     screen.note(format!("model      {} values", finetune.num_parameters()))
+}
+
+/// Where stage 4 comes from.
+fn stage4(transfer: &Transfer, config: &RunConfig) -> &'static str {
+    match (transfer.has_stage4(), config.finetune.fresh_stage4) {
+        (true, _) => "stage 4 is kept (--fresh-stage4 starts it from random values)",
+        (false, true) => "stage 4 starts from random values (--fresh-stage4)",
+        (false, false) => "stage 4 starts from random values: the weights have none",
+    }
 }
 
 fn words(report: &FinetuneReport) -> String {

@@ -5,7 +5,7 @@ use selfie_train::{Override, RunConfig};
 use serde::Serialize;
 
 use super::options::{Shared, flags};
-use super::{pools, result_file, settings};
+use super::{pools, result_file, settings, weights};
 
 /// A frozen network and its features.
 #[derive(clap::Args)]
@@ -17,6 +17,9 @@ pub struct Network {
     /// The run's checkpoint of that step [default: the latest]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
+    /// Prefix of the network in a weights file of another project that contains several
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
     /// Only these features: image (the whole image) or patches (mean over its patches) [default: both]
     #[arg(long, value_name = "FEATURES")]
     features: Option<String>,
@@ -33,7 +36,7 @@ impl Network {
 
     /// The origin, and its settings with file, options and `more` over them.
     pub fn resolve(&self, shared: &Shared, more: Vec<Override>) -> Result<(Origin, RunConfig)> {
-        let origin = Origin::open(&self.from, self.checkpoint)?;
+        let origin = Origin::open(&self.from, self.checkpoint, self.prefix.as_deref())?;
         let base = origin.base(self.preset.as_deref(), shared.config.is_some(), shared.names_data())?;
         let mut overrides = shared.overrides()?;
         overrides.extend(more);
@@ -71,6 +74,7 @@ impl Evaluation {
         let shown = settings::of(&config, &["data", "patch", "encoder"])?;
         let frozen = Frozen::prepare(config, &origin, &device)?;
         screen.note(format!("{shown}\ndevice     {}", selfie_train::describe_device(&device)))?;
+        weights::describe(&origin, frozen.config(), frozen.measured(), &screen)?;
 
         let progress = screen.progress(frozen.data().train.len() + frozen.data().test.len(), "images");
         let report = evaluate(&frozen, &kinds, &mut |done| progress.set(done))?;

@@ -2,30 +2,33 @@
 
 use std::path::PathBuf;
 
-use selfie_encoder::Block;
 use selfie_eval::{Error, Export, ExportFormat, Exported, Result};
-use selfie_train::{Pretrained, WhichWeights};
+use selfie_train::{Pretrained, Wanted};
 
 use super::screen::Screen;
-use super::{advice, export};
+use super::{advice, export, weights};
 
-/// Bring a ResNet-50 of torchvision or timm here: safetensors or torch.save's .pth to a file that --from and --init-from take
+/// Import a ResNet-50 from a checkpoint of another project: safetensors or a file of torch.save
 ///
-/// Both options take such a file as it is, too; the imported one also says what is known of it: shape, classes, mean and
-/// deviation. Of a .pth only tensors are read: a file that asks for anything else is refused, and nothing in it is run.
+/// The network is found by its tensors, behind any prefix and below any key; the prefix and the tensors that are not used
+/// are printed. --from and --init-from read such a file directly, too; the imported file also records shape, classes, mean
+/// and standard deviation. Of a pickle, what torch.load(weights_only=True) accepts is accepted, and nothing in it is run.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The weights: a state_dict of torchvision's resnet50, or of timm's resnet50 or resnetv2_50; other widths and depths too
+    /// The checkpoint: torchvision's or timm's resnet50, or timm's resnetv2_50, of any width and depth
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The file to write, a new one that ends in .safetensors
+    /// File to write; must not exist and must end in .safetensors
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Prefix of the network, if the file contains several, such as module.encoder_q
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
     /// Mean per channel of the images that the network was trained with [default: ImageNet's 0.485,0.456,0.406 for
     /// resnet50, 0.5,0.5,0.5 for resnetv2_50, as torchvision and timm say]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "std")]
     mean: Option<Vec<f32>>,
-    /// Deviation per channel [default: 0.229,0.224,0.225 for resnet50, 0.5,0.5,0.5 for resnetv2_50]
+    /// Standard deviation per channel [default: 0.229,0.224,0.225 for resnet50, 0.5,0.5,0.5 for resnetv2_50]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "mean")]
     std: Option<Vec<f32>>,
     /// No remarks
@@ -42,24 +45,14 @@ pub fn run(options: &Options) -> Result<()> {
     if options.file.is_dir() {
         return Err(Error::config("FILE", format!("{from} is a folder, expected a weights file (export takes a run)")));
     }
-    let mut weights = export::open(&from, None, WhichWeights::Used)?;
-    weights.normalise = match (&options.mean, &options.std) {
-        (Some(mean), Some(std)) => Some((mean.clone(), std.clone())),
-        _ => weights.normalise.take().or_else(|| usual(&weights)),
-    };
+    let mut weights = export::open(&from, &Wanted { prefix: options.prefix.as_deref(), ..Wanted::default() })?;
+    if let (Some(mean), Some(std)) = (&options.mean, &options.std) {
+        (weights.normalise, weights.assumed) = (Some((mean.clone(), std.clone())), None);
+    }
     check(&weights)?;
     let imported = Export::prepare(&from, &weights, ExportFormat::Safetensors)?.write_alone(&options.out)?;
     screen.result(words(&imported, &weights))?;
     screen.json(&imported)
-}
-
-/// What torchvision and timm say of their networks of this kind.
-fn usual(weights: &Pretrained) -> Option<(Vec<f32>, Vec<f32>)> {
-    let config = weights.encoder_config.as_ref().filter(|config| config.in_channels == 3)?;
-    Some(match config.block {
-        Block::V1_5 => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
-        Block::V2 => (vec![0.5; 3], vec![0.5; 3]),
-    })
 }
 
 /// A mean and a deviation for each channel.
@@ -84,18 +77,19 @@ fn words(imported: &Exported, weights: &Pretrained) -> String {
         None => "no classifier".to_owned(),
     };
     let file = imported.file.display();
-    format!(
-        "read       {}: {} blocks, width {}, depths {}, {classes}; stem {}\n\
-         input      mean {}, deviation {}\n\
-         wrote      {file} ({} tensors)\n{}",
+    let mut lines = vec![format!(
+        "read       {}: {} blocks, width {}, depths {}, {classes}; stem {}",
         weights.file.display(),
         said["block"].as_str().unwrap_or_default(),
         said["width"],
         said["depths"],
         said["stem"].as_str().unwrap_or_default(),
-        said["data"]["mean"],
-        said["data"]["std"],
-        imported.tensors,
-        advice::after_import(&imported.file),
-    )
+    )];
+    lines.extend(weights.found.as_ref().map(weights::network));
+    let reason = weights.assumed.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let (mean, std) = (&said["data"]["mean"], &said["data"]["std"]);
+    lines.push(format!("input      mean {mean}, standard deviation {std}{reason}"));
+    lines.push(format!("wrote      {file} ({} tensors)", imported.tensors));
+    lines.push(advice::after_import(&imported.file));
+    lines.join("\n")
 }

@@ -11,7 +11,7 @@ use selfie_train::{
 
 use super::options::{self, Lengths, Shared};
 use super::screen::Screen;
-use super::{Interrupt, advice, pools, program, report, settings};
+use super::{Interrupt, advice, pools, program, report, settings, weights};
 
 /// Names in a list of tensors.
 const LISTED: usize = 4;
@@ -46,6 +46,9 @@ pub struct Start {
     /// or hf:OWNER/NAME
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub init_from: Option<PathBuf>,
+    /// Prefix of the network in the file of --init-from, if another project wrote it and it contains several
+    #[arg(long, value_name = "PREFIX", requires = "init_from")]
+    pub init_prefix: Option<String>,
     /// Processes that share each batch (MPI): cargo xtask builds for it and starts them with mpirun [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub ranks: Option<u32>,
@@ -94,6 +97,7 @@ pub fn train(
         resume,
         checkpoint: start.checkpoint,
         init_from: ranks.root_first(|| start.init_from.as_deref().map(init_path).transpose())?,
+        init_prefix: start.init_prefix.clone(),
         device,
         quiet: shared.quiet,
         stop: interrupt.flag(),
@@ -161,14 +165,17 @@ fn introduce(pretraining: &Pretraining, options: &PretrainOptions, screen: &Scre
         ))?;
     }
     if let (Some(from), Some(loaded)) = (&options.init_from, pretraining.loaded()) {
-        screen.note(weights(from, loaded))?;
+        screen.note(loaded_from(from, loaded))?;
+    }
+    if let Some(found) = pretraining.found_network() {
+        screen.note(weights::network(found))?;
     }
     screen.note(format!("model      {} values", pretraining.num_parameters()))?;
     screen.note(format!("run        {}", options.out.display()))
 }
 
 /// What became of the weights that it begins with: how many fit, and by name what is fresh, of another shape, or not used.
-fn weights(from: &Path, loaded: &LoadReport) -> String {
+fn loaded_from(from: &Path, loaded: &LoadReport) -> String {
     let (taken, missing, unused) = (loaded.matched.len(), &loaded.missing, &loaded.unexpected);
     let mut lines = vec![format!("weights    {taken} tensors from {}", from.display())];
     let mut list = |what: &str, names: Vec<String>| {

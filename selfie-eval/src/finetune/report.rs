@@ -19,8 +19,9 @@ fn protocol(config: &FinetuneConfig) -> String {
         0 => "all layers".to_owned(),
         frozen => format!("stem and stages 1 to {frozen} frozen"),
     };
+    let stage4 = if config.fresh_stage4 { ", stage 4 from random values" } else { "" };
     let rate = if config.tune { "rate chosen on a tenth of the labelled images" } else { "rate given" };
-    format!("fine-tuning of {network}, {layers}, {rate}, last weights")
+    format!("fine-tuning of {network}, {layers}{stage4}, {rate}, last weights")
 }
 
 /// The result of a fine-tuning.

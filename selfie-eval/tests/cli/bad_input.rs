@@ -3,8 +3,8 @@
 
 use crate::place::{Place, TINY};
 
-/// What stands before the lines that describe the data.
-const DESCRIBING: [&str; 6] = ["data ", "train ", "test ", "not read ", "skipped ", "note "];
+/// How the lines begin that describe the data, or follow an error with a hint.
+const DESCRIBING: [&str; 7] = ["data ", "train ", "test ", "not read ", "skipped ", "note ", "hint: "];
 
 /// Asserts the exit status, one line on stderr that holds every word (beside those that describe the data), nothing on stdout,
 /// and nothing new in the folder.

@@ -89,5 +89,10 @@ fn what_is_no_network_is_refused() {
     refuses(&place, "pretrain --preset quick --init-from old.pth --out run", 2, &["old.pth", "bare pickle"]);
     refuses(&place, "import nowhere.pth --out a.safetensors", 2, &["nowhere.pth", "no such"]);
     let other = golden("foreign_v2.safetensors"); // tensors, but no network
-    refuses(&place, &format!("import {} --out a.safetensors", other.display()), 2, &["no geometry", "timm's names"]);
+    refuses(
+        &place,
+        &format!("import {} --out a.safetensors", other.display()),
+        2,
+        &["contains no ResNet", "features [2, ", "timm"],
+    );
 }

@@ -8,6 +8,7 @@ mod data;
 mod embed;
 mod end_to_end;
 mod export;
+mod foreign;
 mod hub;
 mod import;
 #[cfg(unix)]

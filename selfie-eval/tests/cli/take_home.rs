@@ -69,6 +69,7 @@ fn photographs(config: &RunConfig) -> Tensor {
         image_size: config.patch.image_size,
         batch_size: 4,
         workers: 1,
+        measured: false,
     };
     let images = Dataset::open("sample", Split::Test).unwrap().select(&[0, 13, 26, 39]).unwrap();
     view.batches(&images, &Device::Cpu).unwrap().next().unwrap().unwrap().images

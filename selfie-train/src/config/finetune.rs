@@ -43,6 +43,8 @@ pub struct FinetuneConfig {
     pub head: Head,
     /// Stages, counted from the first, that are not trained, and the stem with them; 0 = all layers are trained.
     pub freeze_stages: usize,
+    /// Whether stage 4 starts from random values even if the pretrained weights contain one.
+    pub fresh_stage4: bool,
     /// Weight decay, on kernels and matrices only.
     pub weight_decay: f64,
     /// Probability that is taken from the true class and spread over all.
@@ -77,6 +79,7 @@ impl Default for FinetuneConfig {
             tune_lrs: vec![0.01, 0.03, 0.1],
             head: Head::Resnet,
             freeze_stages: 0,
+            fresh_stage4: false,
             weight_decay: 1e-4,
             label_smoothing: 0.0,
             warmup_steps: 0,

@@ -54,7 +54,7 @@ pub fn recipe_changes(was: &Value, is: &Value) -> Vec<String> {
     let mut keys: Vec<_> = was.iter().chain(&is).map(|(key, _)| key).collect();
     keys.sort();
     keys.dedup();
-    let defaults = RunConfig::default().recipe().map(|recipe| flat(&recipe)).unwrap_or_default();
+    let defaults = defaults();
     let find = |among: &[(String, Value)], key: &str| {
         among.iter().find(|(known, _)| known == key).map(|(_, value)| value.to_string())
     };
@@ -65,6 +65,14 @@ pub fn recipe_changes(was: &Value, is: &Value) -> Vec<String> {
         (was != is && !MAY_CHANGE.contains(&key.as_str())).then(|| format!("{key}: was {was}, is {is}"))
     };
     keys.iter().filter_map(change).collect()
+}
+
+/// `section.key` and default value of everything that a recipe may contain; earlier versions do not write all of it.
+fn defaults() -> Vec<(String, Value)> {
+    let config = RunConfig::default();
+    let mut recipe = config.recipe().unwrap_or_default();
+    recipe["finetune"] = serde_json::to_value(&config.finetune).unwrap_or_default();
+    flat(&recipe)
 }
 
 /// `section.key` and value of everything in a recipe.

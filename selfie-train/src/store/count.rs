@@ -23,10 +23,11 @@ pub struct ModelCount {
     counted: Arc<Mutex<Counted>>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Counted {
     parameters: usize,
     buffers: usize,
+    shapes: Vec<(String, Vec<usize>)>,
 }
 
 impl ModelCount {
@@ -47,11 +48,18 @@ impl ModelCount {
     pub fn buffers(&self) -> usize {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).buffers
     }
+
+    /// Returns the name and the shape of every tensor so far, in the order of the requests.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).shapes.clone()
+    }
 }
 
 impl SimpleBackend for ModelCount {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.shapes.push((name.to_owned(), shape.dims().to_vec()));
         let count = if is_buffer(name) { &mut counted.buffers } else { &mut counted.parameters };
         *count = count.saturating_add(shape.elem_count());
         Tensor::ones(1, dtype, device)?.broadcast_as(shape)

@@ -1,14 +1,12 @@
-//! Weights read from a safetensors file or one of PyTorch's, with what is wrong said in one line.
+//! Named tensors of a file, and how their names change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
-use safetensors::SafeTensors;
+use candle_core::{DType, Tensor};
 use serde_json::Value;
 
-use super::host::{CHECKSUM, ENTRY, checksum_of};
-use super::pth;
+use super::file::TensorFile;
 use crate::error::{Error, Result};
 
 /// Named tensors read from a file, on the CPU.
@@ -20,37 +18,36 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads any safetensors file (one of ours is checked against its checksum), or the tensors that `torch.save` wrote; what
-    /// the file holds decides, not its name.
+    /// Reads all tensors of a safetensors file, or of a file of `torch.save`; the content decides, not the name. Tensors of
+    /// `torch.save` have their full names: the keys of all dictionaries above them, joined by dots.
     ///
     /// # Errors
-    /// [`Error::Weights`] where the file is missing, no such file, cut short or damaged, or asks for more than tensors.
+    /// Returns [`Error::Weights`](crate::Error::Weights) if the file is missing, truncated or damaged, or names something
+    /// besides tensors, or if a tensor has a type that is not read.
     pub fn open(path: &Path) -> Result<Self> {
-        let wrong = |reason: String| Error::Weights { path: path.to_path_buf(), reason };
-        let bytes = std::fs::read(path).map_err(|error| wrong(format!("{error}, expected a safetensors file")))?;
-        if pth::is_pth(&bytes) {
-            let tensors = pth::read(&bytes).map_err(wrong)?;
-            return Ok(Self { path: path.to_path_buf(), tensors, metadata: None });
-        }
-        let (header, described) = SafeTensors::read_metadata(&bytes)
-            .map_err(|error| wrong(format!("no complete safetensors file: {error}")))?;
-        let entry = described.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-        let metadata = match entry {
-            None => None,
-            Some(text) => {
-                Some(serde_json::from_str::<Value>(text).map_err(|error| wrong(format!("metadata: {error}")))?)
+        TensorFile::open(path)?.read_all()
+    }
+
+    /// Tensors that were read from `path`.
+    pub(super) fn of(path: &Path, tensors: BTreeMap<String, Tensor>, metadata: Option<Value>) -> Self {
+        Self { path: path.to_path_buf(), tensors, metadata }
+    }
+
+    /// Checks that every value is finite.
+    ///
+    /// # Errors
+    /// Returns [`Error::Weights`](crate::Error::Weights) with the name of the first tensor that contains NaN or an infinite
+    /// value.
+    pub fn check_finite(&self) -> Result<()> {
+        for (name, tensor) in &self.tensors {
+            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let count = values.iter().filter(|value| !value.is_finite()).count();
+            if count > 0 {
+                let reason = format!("tensor {name}: {count} of {} values are NaN or infinite", values.len());
+                return Err(Error::Weights { path: self.path.clone(), reason });
             }
-        };
-        if let Some(metadata) = &metadata {
-            let (found, stated) =
-                (checksum_of(&bytes[8..8 + header], &bytes[8 + header..], metadata), &metadata[CHECKSUM]);
-            if *stated != found {
-                return Err(wrong(format!("damaged: its content has checksum {found}, expected {stated}")));
-            }
         }
-        let tensors =
-            candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path: path.to_path_buf(), tensors: tensors.into_iter().collect(), metadata })
+        Ok(())
     }
 
     /// The file.
