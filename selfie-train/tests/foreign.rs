@@ -119,6 +119,13 @@ fn a_damaged_storage_is_recognized_by_its_checksum() {
 }
 
 #[test]
+#[cfg(unix)]
+fn only_regular_files_are_read() {
+    let message = Pretrained::open(Path::new("/dev/zero"), None).unwrap_err().to_string();
+    assert!(message.contains("/dev/zero: is not a regular file"), "{message}");
+}
+
+#[test]
 fn mean_and_deviation_of_a_foreign_file_are_imagenets_with_the_reason() {
     let opened = open("plain.safetensors", None).unwrap();
     assert_eq!(opened.normalise.unwrap().0, [0.485, 0.456, 0.406]);

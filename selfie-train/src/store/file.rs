@@ -44,6 +44,10 @@ impl TensorFile {
     /// Returns [`Error::Weights`] if there is no such file, or it is truncated or damaged, or names something besides tensors.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::Weights { path: path.to_path_buf(), reason };
+        // A pipe or a device could go on without end.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(wrong("is not a regular file, expected a safetensors file or one of torch.save".to_owned()));
+        }
         let bytes = std::fs::read(path).map_err(|error| wrong(format!("{error}, expected a safetensors file")))?;
         let (format, metadata) = if pth::is_pth(&bytes) {
             let name = path.display().to_string();

@@ -12,7 +12,7 @@ use super::object::{Id, Object, Pickle};
 use super::tensor::Described;
 
 /// Most objects of one pickle; a state_dict of 320 tensors with its optimizer has some 50,000.
-const MOST_OBJECTS: usize = 4_000_000;
+const MOST_OBJECTS: usize = 1_000_000;
 
 /// Runs the program at the start of `bytes`.
 ///
