@@ -18,14 +18,25 @@ use self::header::{Coding, Header};
 use super::{Reason, check_size, said, upright};
 use crate::data::image8::Image8;
 
-/// Pixels that a byte of entropy-coded data can stand for: a block of 64 takes at least a bit, and the other components
-/// may be sampled four times as coarsely in both directions.
-const MOST_PIXELS_PER_BYTE: u64 = 64 * 8 * 16;
+/// Upper bound of the pixels that a byte of the file can stand for. At least one component has all pixels; in a sequential
+/// file each of its blocks of 64 takes two bits or more (a DC and an AC code), in a lossless file each pixel takes one. A
+/// progressive file can end a run of blocks by a few bits, so its bound is one that a picture of one color stays below.
+const fn most_pixels_per_byte(coding: Coding) -> u64 {
+    match coding {
+        Coding::Sequential => SEQUENTIAL,
+        Coding::Progressive => 64 * 8 * 16,
+        Coding::Lossless => 8,
+    }
+}
+
+/// The bound of sequential files, and of all files that `jpeg-decoder` reads.
+const SEQUENTIAL: u64 = 64 * 8 / 2;
 
 /// Decodes to gray or RGB, gray where the file is gray and `channels` is 1.
 pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Image8, Reason> {
     let header = Header::read(bytes)?;
-    check_size(header.width.into(), header.height.into(), bytes, bytes.len() as u64 * MOST_PIXELS_PER_BYTE)?;
+    let length = bytes.len() as u64;
+    check_size(header.width.into(), header.height.into(), bytes, length * most_pixels_per_byte(header.coding))?;
     let bytes = &closed(bytes, header.first_scan).ok_or("the JPEG is cut off: it has no end marker")?;
     // libjpeg spreads coarse colours over so few columns by a rule of its own, other decoders by theirs; the results are up to
     // a tenth apart. Two by two pixels have one colour, but not with every decoder.
@@ -37,7 +48,13 @@ pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Image8, Reason> {
     if header.coding == Coding::Lossless || header.single_component_scans || single_colour {
         return by_jpeg_decoder(bytes, &header);
     }
-    by_zune(bytes, &header, channels).or_else(|reason| by_jpeg_decoder(bytes, &header).map_err(|_| reason))
+    let decoded = by_zune(bytes, &header, channels);
+    // `jpeg-decoder` sends copies of coefficients to threads of its own. If these are slow, all copies exist at once, beside the
+    // coefficients and the pixels: 18 bytes a pixel. So it does not get a short progressive file that declares many pixels.
+    if u64::from(header.width) * u64::from(header.height) > length * SEQUENTIAL {
+        return decoded;
+    }
+    decoded.or_else(|reason| by_jpeg_decoder(bytes, &header).map_err(|_| reason))
 }
 
 fn by_zune(bytes: &[u8], header: &Header, channels: usize) -> Result<Image8, Reason> {
