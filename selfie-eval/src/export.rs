@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use selfie_encoder::{Block, Stem};
-use selfie_train::{Pretrained, shorten_floats, write_tensors};
+use selfie_train::{Pretrained, Transform, shorten_floats, write_tensors};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -112,8 +112,8 @@ impl Export {
             );
             return Err(Error::config("--format", reason));
         }
-        let metadata = metadata(from, weights, &network, format);
-        let image_size = metadata["patch"]["image_size"].as_u64().map(|size| size as usize);
+        let image_size = image_size(weights, &network);
+        let metadata = metadata(from, weights, &network, format, image_size);
         Ok(Self { network, format, metadata, normalise: weights.normalise.clone(), image_size })
     }
 
@@ -196,14 +196,10 @@ fn check_out(out: &Path, module: Option<&Path>) -> Result<()> {
 }
 
 /// Everything that whoever meets the file needs to know: shape, input, and where the weights are from.
-fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportFormat) -> Value {
+fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportFormat, size: Option<usize>) -> Value {
     let config = &network.config;
     let described = weights.encoder.metadata().cloned().unwrap_or_default();
-    let patch = match &weights.run {
-        Some(run) => json!(run.patch),
-        None => described["patch"].clone(),
-    };
-    let size = patch["image_size"].as_u64();
+    let patch = patch(weights);
     let (mean, std) = weights.normalise.clone().unwrap_or_default();
     let environment = match &weights.run {
         Some(_) => read_json(&Path::new(from).join("env.json")),
@@ -222,6 +218,7 @@ fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportF
         "width": config.width,
         "depths": config.depths,
         "input_size": size.map(|size| json!([config.in_channels, size, size])),
+        "preprocessing": size.map(preprocessing),
         "num_classes": network.classes,
         "classes": class_names(from, weights, &described, network.classes),
         "weights": weights.averaged.map(|averaged| if averaged { "ema" } else { "raw" }),
@@ -232,6 +229,33 @@ fn metadata(from: &str, weights: &Pretrained, network: &Network, format: ExportF
     });
     shorten_floats(&mut metadata);
     metadata
+}
+
+/// Settings of the patches: of the run, or those that the file records.
+fn patch(weights: &Pretrained) -> Value {
+    match &weights.run {
+        Some(run) => json!(run.patch),
+        None => weights.encoder.metadata().map(|described| described["patch"].clone()).unwrap_or_default(),
+    }
+}
+
+/// Returns the side of the images: of the run or file, or 224 for a network of another project with the ImageNet stem, which
+/// torchvision and timm use, and this program with it.
+fn image_size(weights: &Pretrained, network: &Network) -> Option<usize> {
+    let recorded = patch(weights)["image_size"].as_u64().map(|size| size as usize);
+    recorded.or((network.config.stem == Stem::ImageNet).then_some(224))
+}
+
+/// What the program does to an image before it normalizes it.
+fn preprocessing(size: usize) -> Value {
+    json!({
+        "exif_orientation": "applied",
+        "transparency": "over white",
+        "resize": Transform::eval_resize(size),
+        "interpolation": "bilinear, antialiased",
+        "center_crop": size,
+        "not_resized": [size, size],
+    })
 }
 
 /// The classes of the classifier, where the run or the file tells them.

@@ -1,11 +1,14 @@
 """Exported weights in real PyTorch, against the numbers of our evaluation mode.
 
-Usage: python take_home.py compare CASES.json | make FOLDER | embeddings NAME    (`selfie-eval/tests/cli/take_home.rs` calls both)
+Usage: python take_home.py compare CASES.json | make FOLDER | embeddings NAME | images FOLDER | view FOLDER
+(`selfie-eval/tests/cli/take_home.rs` calls them)
 
 `make` writes ResNet-50s of torchvision and timm, as .pth and as safetensors, with images and their logits. In `compare`
 each case brings the lines of Python that `selfie export` printed, which are run as they are and must end in `model`, and a
 file with images (B, C, H, W), features (B, D) and maybe logits (B, classes). `embeddings` reads NAME.safetensors, .npy, .tsv
-and .parquet of the same images. It needs torch, torchvision, timm and safetensors; for `embeddings` pandas and pyarrow too.
+and .parquet of the same images. `images` writes
+some of FOLDER/photographs in other sizes and modes to FOLDER/images. `view` runs the lines in FOLDER/snippet.py and compares the features of the images in
+FOLDER/images, seen by its function `view`, with those of `selfie embed` in FOLDER/f.npy. It needs torch, torchvision, timm and safetensors; for `embeddings` pandas and pyarrow too.
 """
 
 import json
@@ -109,5 +112,38 @@ def embeddings(stem):
     print(f"numpy {numpy.__version__}, pandas {pandas.__version__} and safetensors read the same {array.shape} features")
 
 
+def images(folder):
+    """Portrait, landscape and square photographs, in color, gray, and partly transparent."""
+    from PIL import Image
+
+    out = pathlib.Path(folder) / "images"
+    out.mkdir()
+    photographs = sorted(pathlib.Path(folder, "photographs").rglob("*.jpg"))
+    for i, size in enumerate([(257, 500), (333, 100), (224, 224)]):
+        image = Image.open(photographs[i]).convert("RGB").resize(size)
+        image.save(out / f"{i}.jpg", quality=92)
+        image.convert("L").save(out / f"{i}-gray.png")
+        image.putalpha(image.convert("L"))
+        image.save(out / f"{i}-transparent.png")
+
+
+def view(folder):
+    """Features by the printed lines alone, beside those of the program; JPEG decoders may round differently."""
+    import numpy
+
+    folder = pathlib.Path(folder)
+    sys.path.insert(0, str(folder))
+    space = {}
+    exec((folder / "snippet.py").read_text(), space)
+    model, ours = without_classifier(space["model"]), numpy.load(folder / "f.npy")
+    names = [line.split("\t")[0] for line in (folder / "f.tsv").read_text().splitlines()[1:]]
+    assert len(names) == len(ours) > 0
+    for name, features in zip(names, ours):
+        theirs = model(space["view"](folder / "images" / name))[0].numpy()
+        difference = abs(theirs - features).mean() / abs(features).mean()
+        print(f"{name}: features differ by {difference:.5f} of their mean (torchvision {torchvision.__version__})")
+        assert difference < 1e-3, name
+
+
 with torch.no_grad():
-    {"compare": compare, "make": make, "embeddings": embeddings}[sys.argv[1]](sys.argv[2])
+    {"images": images, "view": view, "compare": compare, "make": make, "embeddings": embeddings}[sys.argv[1]](sys.argv[2])

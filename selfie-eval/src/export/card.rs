@@ -22,6 +22,17 @@ pub(crate) struct Card<'a> {
     pub(crate) exported: &'a Exported,
 }
 
+/// What is done to an image, in words.
+fn preprocessing(said: &Value) -> String {
+    let view = &said["preprocessing"];
+    match (view["resize"].as_u64(), view["center_crop"].as_u64()) {
+        (Some(resize), Some(crop)) => format!(
+            "short side to {resize} (bilinear, antialiased), center {crop} x {crop}; an image of {crop} x {crop} as it is"
+        ),
+        _ => "unknown".to_owned(),
+    }
+}
+
 impl Card<'_> {
     /// The page, in Markdown with the hub's front matter.
     pub(crate) fn text(&self) -> String {
@@ -70,7 +81,8 @@ impl Card<'_> {
             format!("| stem | {} |", text("stem")),
             format!("| width, depths | {}, {} |", said["width"], said["depths"]),
             format!("| input | {} |", said["input_size"]),
-            format!("| mean, deviation | {}, {} |", said["data"]["mean"], said["data"]["std"]),
+            format!("| preprocessing | {} |", preprocessing(said)),
+            format!("| mean, standard deviation | {}, {} |", said["data"]["mean"], said["data"]["std"]),
             format!(
                 "| names of the tensors | {} |",
                 if text("block") == "v2" { "timm's resnetv2" } else { "torchvision's" }

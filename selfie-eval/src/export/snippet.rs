@@ -1,8 +1,10 @@
 //! The lines of Python that load an exported file, as they are printed.
 //!
-//! They end with `model` in evaluation mode: logits where there is a classifier, else the features behind stage 3.
+//! They end with `model` in evaluation mode (logits if there is a classifier, otherwise the features behind the last stage) and
+//! with `view`, which makes its input of an image file as this program does.
 
 use selfie_encoder::{Block, Stem};
+use selfie_train::Transform;
 
 use super::ExportFormat;
 use super::network::Network;
@@ -41,14 +43,42 @@ pub(crate) fn python(network: &Network, format: ExportFormat, names: &Names) -> 
             lines.extend(filled(network, &file));
         }
     }
-    if let Some(size) = names.image_size {
-        let channels = network.config.in_channels;
-        lines.push(format!("# images: (B, {channels}, {size}, {size}), values from 0 to 1, then (x - mean) / std"));
-    }
-    if let Some((mean, std)) = names.normalise.filter(|(mean, _)| !mean.is_empty()) {
+    let statistics = names.normalise.filter(|(mean, _)| !mean.is_empty());
+    if let Some((mean, std)) = statistics {
         lines.push(format!("mean, std = {mean:?}, {std:?}"));
     }
+    if let (Some(size), Some(_)) = (names.image_size, statistics) {
+        lines.extend(view(network.config.in_channels, size));
+    }
     lines.join("\n")
+}
+
+/// The lines that make the input of an image file: what `Transform::eval` does, and the decoder before it.
+fn view(channels: usize, size: usize) -> Vec<String> {
+    let mode = match channels {
+        1 => "L",
+        3 => "RGB",
+        _ => {
+            return vec![format!(
+                "# images: (B, {channels}, {size}, {size}), values from 0 to 1, then (x - mean) / std"
+            )];
+        }
+    };
+    let resize = Transform::eval_resize(size);
+    let text = format!(
+        "
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as F
+
+def view(file):  # what the program does to an image: (1, {channels}, {size}, {size})
+    image = ImageOps.exif_transpose(Image.open(file)).convert(\"RGBA\")
+    image = Image.alpha_composite(Image.new(\"RGBA\", image.size, \"white\"), image).convert(\"{mode}\")
+    if image.size != ({size}, {size}):
+        image = F.center_crop(F.resize(image, {resize}), {size})
+    return F.normalize(F.to_dtype(F.pil_to_tensor(image), torch.float32, scale=True), mean, std)[None]"
+    );
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The lines that bring the files here, and the weights' name in what follows.

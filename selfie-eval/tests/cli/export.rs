@@ -27,6 +27,25 @@ fn a_pretrained_trunk_is_the_same_network_again() {
 }
 
 #[test]
+fn the_file_and_the_recipe_state_the_view_of_evaluation() {
+    let place = Place::new();
+    let raw = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/foreign_v1_5.pth");
+    let found = json(&place, &format!("export --from {} --out home.safetensors", raw.display()));
+    let view = &found["metadata"]["preprocessing"];
+    assert_eq!(
+        (&view["resize"], &view["center_crop"]),
+        (&selfie_train::Transform::eval_resize(224).into(), &224.into())
+    );
+    assert_eq!(view["interpolation"], "bilinear, antialiased");
+    let (_, recipe) = found["snippet"].as_str().unwrap().split_once("import torch\nfrom PIL").unwrap();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    assert!(recipe.contains("F.resize(image, 256), 224)") && readme.contains(recipe), "{recipe}");
+    place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));
+    let small = json(&place, "export --from run --out small.safetensors")["metadata"]["preprocessing"].clone();
+    assert_eq!((&small["resize"], &small["center_crop"]), (&37.into(), &32.into()));
+}
+
+#[test]
 fn another_width_gets_a_module_beside_it_and_says_so() {
     let place = Place::new();
     place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));

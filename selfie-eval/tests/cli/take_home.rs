@@ -142,6 +142,19 @@ fn imported_networks_of_torchvision_and_timm_have_their_logits() {
 }
 
 #[test]
+#[ignore = "as above, with numpy"]
+fn the_printed_view_gives_the_features_of_embed() {
+    let place = Place::new();
+    copy_photographs(&place);
+    python(&place, &["images", "."]);
+    let raw = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/foreign_v1_5.pth");
+    let exported = result_of(&place, &format!("export --from {} --out home.safetensors", raw.display()));
+    place.write("snippet.py", exported["snippet"].as_str().unwrap().as_bytes());
+    place.run(&format!("embed --from {} --data images --features image --out f.npy --quiet", raw.display()));
+    python(&place, &["view", "."]);
+}
+
+#[test]
 #[ignore = "as above, with numpy, pandas and pyarrow"]
 fn python_reads_the_embeddings() {
     let place = Place::new();

@@ -64,10 +64,16 @@ impl Transform {
         Self { colours, ..self }
     }
 
-    /// The view of evaluation: an image of the right size as it is; of any other, the short side resized to 256 / 224 of
-    /// `size` and the centre.
+    /// Returns the view of evaluation: an image of `size` x `size` as it is; of any other image the center, after its short side
+    /// was resized to [`Transform::eval_resize`]. Its geometry is that of torchvision's `Resize` and `CenterCrop`.
     pub fn eval(size: usize) -> Self {
         Self::train(Augment::None, size)
+    }
+
+    /// Returns the length in pixels that the evaluation view of `size` resizes the short side of an image to: 256 for 224.
+    #[must_use]
+    pub const fn eval_resize(size: usize) -> usize {
+        (size * 256 + 112) / 224
     }
 
     /// Side of the images that come out, in pixels.
@@ -104,7 +110,7 @@ impl Transform {
 
     fn eval_view(&self, image: &Image8) -> DataResult<Image8> {
         let fits = (image.width(), image.height()) == (self.size, self.size);
-        let side = if fits { self.size } else { (self.size * 256 + 112) / 224 };
+        let side = if fits { self.size } else { Self::eval_resize(self.size) };
         centre(image, side, self.size)
     }
 }
