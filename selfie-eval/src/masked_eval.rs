@@ -14,6 +14,7 @@ use selfie_train::{
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::files::write_json;
 
 /// What was done, in the words that stand beside every figure of it.
 const PROTOCOL: &str = "masked patches in eval mode";
@@ -94,7 +95,32 @@ pub struct MaskedReport {
     pub step: u64,
 }
 
+impl MaskedReport {
+    /// Returns the file in which a run's directory keeps the accuracy on its own test split, for its report.
+    #[must_use]
+    pub fn place(run: &RunDir) -> PathBuf {
+        run.path().join("masked-eval.json")
+    }
+
+    /// Writes the report to [`MaskedReport::place`].
+    ///
+    /// # Errors
+    /// Returns an error if the run's directory cannot be written.
+    pub fn keep(&self, run: &RunDir) -> Result<()> {
+        write_json(&Self::place(run), self)
+    }
+}
+
 impl MaskedEval {
+    /// Returns whether the images are the test split of the run's own data, seen as the run sees it.
+    ///
+    /// # Errors
+    /// Returns an error if the run's settings cannot be read.
+    pub fn is_own_test_split(&self, run: &RunDir) -> Result<bool> {
+        let own = run.config()?;
+        Ok(self.split == EvalSplit::Test && own.data == self.config.data && own.patch == self.config.patch)
+    }
+
     /// Loads the latest checkpoint of `run` (or that of `step`) into the model of `config`, the run's own settings
     /// with what the caller changed. Without `split` it is the test split where there is one, else the held-out
     /// images.

@@ -11,6 +11,8 @@ mod page;
 pub(crate) mod raster;
 mod sheets;
 pub(crate) mod svg;
+mod tested;
+mod tiles;
 
 use std::path::PathBuf;
 
@@ -39,17 +41,19 @@ pub struct ReportFiles {
 
 /// Writes `report.html` and `report/*.png` into the run's directory.
 ///
-/// Images or checkpoints that cannot be read leave their part out, and the page says why.
+/// Images or checkpoints that cannot be read leave their part out, and the page says why. The commands on the page begin with
+/// `program`, the name that the program is started by.
 ///
 /// # Errors
 /// Where the directory holds no run, its settings or metrics cannot be read, or it cannot be written.
-pub fn write_report(run: &RunDir, device: &Device) -> Result<ReportFiles> {
+pub fn write_report(run: &RunDir, device: &Device, program: &str) -> Result<ReportFiles> {
     let summary = RunSummary::read(run.path())?;
     let lines = read_metrics(&run.metrics_path())?;
     let charts = curves::charts(&lines);
+    // A fine-tuned network has no masked patches to find.
     let learned = match kind(run) {
-        "finetune" => Err("a fine-tuned network has no masked patches to find".to_owned()),
-        _ => Learned::of(run, device).map_err(|error| error.to_string()),
+        "finetune" => None,
+        _ => Some(Learned::of(run, device).map_err(|error| error.to_string())),
     };
 
     let folder = run.path().join("report");
@@ -64,13 +68,18 @@ pub fn write_report(run: &RunDir, device: &Device) -> Result<ReportFiles> {
     for chart in &charts {
         keep(chart.file, &raster::draw(chart)?)?;
     }
-    if let Ok(learned) = &learned {
+    if let Some(Ok(learned)) = &learned {
         for (name, sheet) in sheets::of(learned)? {
             keep(name, &sheet)?;
         }
     }
-    let page = page::page(run, &summary, &charts, learned.as_ref().map_err(String::as_str))?;
+    let page = page::page(run, &summary, &charts, learned.as_ref(), program)?;
     let path = run.path().join("report.html");
     std::fs::write(&path, &page).map_err(Error::io(&path))?;
-    Ok(ReportFiles { page: path, pictures, page_bytes: page.len(), left_out: learned.err() })
+    Ok(ReportFiles {
+        page: path,
+        pictures,
+        page_bytes: page.len(),
+        left_out: learned.and_then(std::result::Result::err),
+    })
 }

@@ -19,7 +19,7 @@ const DEPTH: usize = 4;
 pub enum RunState {
     /// A process is training in it.
     Running,
-    /// It has made all its steps.
+    /// It has made all its steps. A process may still be testing the last weights.
     Done,
     /// It ended, or was ended, before; `--resume` continues it.
     Stopped,
@@ -44,6 +44,10 @@ pub struct RunSummary {
     pub accuracy: Option<f64>,
     /// Accuracy on held-out images, last.
     pub held_out_accuracy: Option<f64>,
+    /// Its standard error.
+    pub held_out_standard_error: Option<f64>,
+    /// Number of held-out images behind it.
+    pub held_out_images: Option<u64>,
     /// The accuracy of guessing.
     pub chance: Option<f64>,
     /// Speed, last.
@@ -71,8 +75,8 @@ impl RunSummary {
         let logged = lines.iter().rev().find_map(|line| line["step"].as_u64());
         let step = logged.max(run.latest_step()).unwrap_or(0);
         let state = match run.is_locked() {
+            _ if step >= steps => RunState::Done,
             true => RunState::Running,
-            false if step >= steps => RunState::Done,
             false => RunState::Stopped,
         };
         let written = |file: PathBuf| std::fs::metadata(file).and_then(|file| file.modified()).ok();
@@ -88,6 +92,8 @@ impl RunSummary {
             loss: last("loss"),
             accuracy: last("accuracy"),
             held_out_accuracy: last("held_out_accuracy"),
+            held_out_standard_error: last("held_out_standard_error"),
+            held_out_images: last("held_out_images").map(|images| images as u64),
             chance: last("chance"),
             images_per_second: last("images_per_second"),
             idle_seconds: idle.map(|idle| idle.as_secs()),

@@ -88,7 +88,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         let reason = "met a time that not one pair of cells fits into, expected more";
         return Err(Error::config("--budget", reason));
     };
-    let files = write_comparison(&report, &out)?;
+    let files = write_comparison(&report, &out, &program::name())?;
     let config = out.join("compare.toml");
     std::fs::write(&config, comparison.config().to_toml()?).map_err(Error::io(&config))?;
     screen.result(report.markdown())?;

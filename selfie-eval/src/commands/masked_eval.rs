@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use selfie_eval::{EvalSplit, MaskedEval, Result};
+use selfie_eval::{EvalSplit, MaskedEval, MaskedReport, Result};
 use selfie_train::RunDir;
 
 use super::options::Shared;
 use super::pools;
+use super::screen::complain;
 use super::{figures, result_file, settings};
 
 /// Accuracy of the pretext task beside chance, over several masks an image
@@ -49,6 +50,14 @@ pub fn run(options: &Options) -> Result<()> {
         report.step,
         figures::masked(&report)
     ))?;
+    if eval.is_own_test_split(&run)? && options.checkpoint.is_none() {
+        match report.keep(&run) {
+            Ok(()) => {
+                screen.note(format!("wrote      {} (for the run's report)", MaskedReport::place(&run).display()))?
+            }
+            Err(error) => complain(format!("the run's report will not show this accuracy: {error}")),
+        }
+    }
     if let Some(folder) = &shared.out {
         screen.result(format!("wrote      {}", result_file::write(folder, &report)?.display()))?;
     }

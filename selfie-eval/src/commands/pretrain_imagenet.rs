@@ -1,11 +1,12 @@
 //! `selfie pretrain-imagenet`: the main job, on 224-pixel photographs.
 
-use selfie_eval::{MaskedEval, MaskedReport, Result};
+use selfie_eval::{EvalSplit, MaskedEval, MaskedReport, Result};
 use selfie_train::{PretrainReport, RunDir};
 use serde::Serialize;
 
 use super::options::{Lengths, Shared};
 use super::pretrain::{Start, next, outcome, train};
+use super::screen::complain;
 use super::{Interrupt, figures, report};
 
 /// Masks that each photograph gets at the end.
@@ -51,7 +52,17 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         "photographs that no step has seen, masked patches found among those of the same photograph:\n{}",
         figures::masked(&masked_eval)
     ))?;
+    keep(&masked_eval, &run);
     report::at_the_end(&pretrained.run_dir, shared.device()?, &screen)?;
     next(&pretrained, &screen)?;
     screen.json(&Report { pretrain: &pretrained, masked_eval: &masked_eval })
+}
+
+/// Keeps the accuracy for the report. If it cannot be written, the report lacks it.
+fn keep(found: &MaskedReport, run: &RunDir) {
+    if found.split == EvalSplit::Test
+        && let Err(error) = found.keep(run)
+    {
+        complain(format!("the report will not show the accuracy on the test split: {error}"));
+    }
 }

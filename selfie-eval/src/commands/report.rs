@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use selfie_eval::{Result, write_report};
 use selfie_train::{DeviceChoice, RunDir};
 
-use super::pools;
 use super::screen::{Screen, complain};
+use super::{pools, program};
 
 /// Write report.html into a run's directory: curves, the masked patches it finds, neighbours, settings
 ///
@@ -30,7 +30,7 @@ pub fn run(options: &Options) -> Result<()> {
     pools::ensure(0)?;
     let device = options.device.parse::<DeviceChoice>()?.select()?;
     let screen = Screen::new(options.json, options.json).describing_data();
-    let written = screen.busy("making the report", || write_report(&run, &device))?;
+    let written = screen.busy("making the report", || write_report(&run, &device, &program::name()))?;
     if let Some(reason) = &written.left_out {
         complain(format!("what it learned is left out: {reason}"));
     }
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// The report at the end of a run. The run is safe by then, so that a report that cannot be made is said and no failure.
 pub fn at_the_end(run: &Path, device: DeviceChoice, screen: &Screen) -> Result<()> {
-    let make = || write_report(&RunDir::open(run)?, &device.select()?);
+    let make = || write_report(&RunDir::open(run)?, &device.select()?, &program::name());
     let written = screen.busy("making the report", make);
     match written {
         Ok(written) => screen.result(format!("report     {}", written.page.display())),

@@ -22,11 +22,12 @@ pub struct CompareFiles {
     pub markdown: PathBuf,
 }
 
-/// Writes all files of `report` into `folder`.
+/// Writes all files of `report` into `folder`. The command on the page begins with `program`, the name that the program is
+/// started by.
 ///
 /// # Errors
 /// Where the folder cannot be written.
-pub fn write_comparison(report: &CompareReport, folder: &Path) -> Result<CompareFiles> {
+pub fn write_comparison(report: &CompareReport, folder: &Path, program: &str) -> Result<CompareFiles> {
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         std::fs::write(&path, bytes).map_err(Error::io(&path)).map(|()| path)
@@ -41,10 +42,10 @@ pub fn write_comparison(report: &CompareReport, folder: &Path) -> Result<Compare
         text += &format!("\n{}", paper.markdown());
     }
     let markdown = write("compare.md", text.as_bytes())?;
-    Ok(CompareFiles { page: write("report.html", page(report, &svg).as_bytes())?, json, markdown })
+    Ok(CompareFiles { page: write("report.html", page(report, program).as_bytes())?, json, markdown })
 }
 
-fn page(report: &CompareReport, svg: &str) -> String {
+fn page(report: &CompareReport, program: &str) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -54,7 +55,7 @@ fn page(report: &CompareReport, svg: &str) -> String {
         escape(&report.data)
     );
     let (above, rows) = tables(&report.markdown());
-    out += &format!("<p>{}</p>\n<div class=\"chart\">{svg}</div>\n<h2>In numbers</h2><p></p>\n{rows}", escape(&above));
+    out += &format!("<p>{}</p>\n{}<h2>In numbers</h2><p></p>\n{rows}", escape(&above), chart::figure(report));
     out += &verdicts(report);
     if let Some(paper) = &report.paper {
         let (above, rows) = tables(&paper.markdown());
@@ -72,23 +73,24 @@ fn page(report: &CompareReport, svg: &str) -> String {
         });
         out += &format!("<h2>Left out</h2><p>Not trained:</p><ul>{}</ul>\n", cells.collect::<String>());
     }
-    out += "<h2>Each training</h2><p></p>\n<div class=\"scroll\"><table class=\"wide\"><tr><td>from</td><td>labels</td><td>seed</td><td>rate</td><td>training loss</td><td>top-1</td></tr>";
-    for cell in &report.cells {
-        out += &format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td></tr>",
-            escape(&cell.from),
-            escape(&cell.labels),
-            cell.seed,
-            cell.lr,
-            cell.train_loss,
-            cell.accuracy.top1
-        );
-    }
+    let heading = ["from", "labels", "seed", "rate", "training loss", "top-1"].map(str::to_owned);
+    let trainings = report.cells.iter().map(|cell| {
+        [
+            cell.from.clone(),
+            cell.labels.clone(),
+            cell.seed.to_string(),
+            cell.lr.to_string(),
+            format!("{:.4}", cell.train_loss),
+            format!("{:.4}", cell.accuracy.top1),
+        ]
+    });
+    let trainings: Vec<Vec<String>> = trainings.map(Vec::from).collect();
+    out += &format!("<h2>Each training</h2><p></p>\n{}", table(&heading, &trainings));
     let words = report.environment["command"].as_array().into_iter().flatten().skip(1);
     let command: Vec<_> = words.filter_map(serde_json::Value::as_str).map(quoted).collect();
     let device = report.environment["device"].as_str().unwrap_or("unknown");
     out + &format!(
-        "</table></div>\n<h2>How to repeat it</h2><p>{:.2} hours of training on {}.</p>\n<pre>cargo xtask {}</pre>\n\
+        "<h2>How to repeat it</h2><p>{:.2} hours of training on {}.</p>\n<pre>{program} {}</pre>\n\
          <footer>Made by Selfie (self-supervised pretraining by masked patches, arXiv 1906.02940).</footer>\n</main></body></html>\n",
         report.hours,
         escape(device),
@@ -114,15 +116,22 @@ fn verdicts(report: &CompareReport) -> String {
     format!("<ul>{lines}</ul>\n")
 }
 
-/// A Markdown text of a paragraph and one table, as the paragraph and HTML.
+/// Returns a Markdown text of a paragraph and one table as the paragraph and HTML.
 fn tables(markdown: &str) -> (String, String) {
     let (rows, words): (Vec<_>, Vec<_>) = markdown.lines().partition(|line| line.starts_with('|'));
-    let cells = |line: &str| {
-        let inner = line.trim_matches('|').split('|');
-        inner.map(|cell| format!("<td>{}</td>", escape(cell.trim()))).collect::<String>()
-    };
-    let body = rows.iter().filter(|line| !line.starts_with("|---")).map(|line| format!("<tr>{}</tr>", cells(line)));
-    let table = format!("<div class=\"scroll\"><table class=\"wide\">{}</table></div>\n", body.collect::<String>());
+    let cells = |line: &&str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows: Vec<_> = rows.iter().filter(|line| !line.starts_with("|---")).map(cells).collect();
+    let table = rows.split_first().map_or_else(String::new, |(heading, rows)| table(heading, rows));
     let words = words.into_iter().filter(|line| !line.starts_with("Left out")); // they have their own list
     (words.collect::<Vec<_>>().join(" ").trim().to_owned(), table)
+}
+
+/// Returns a table whose cells carry their headings: on a narrow screen each row becomes a list of heading and value.
+fn table(heading: &[String], rows: &[Vec<String>]) -> String {
+    let head: String = heading.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+    let cell =
+        |(name, value): (&String, &String)| format!("<td data-label=\"{}\">{}</td>", escape(name), escape(value));
+    let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", heading.iter().zip(row).map(cell).collect::<String>());
+    let body: String = rows.iter().map(row).collect();
+    format!("<div class=\"scroll\"><table class=\"wide\"><thead><tr>{head}</tr></thead>\n{body}</table></div>\n")
 }

@@ -40,6 +40,8 @@ pub struct Seen {
     pub picture: Image8,
     /// The name of its class, where there are labels; else its own.
     pub label: String,
+    /// Whether the label is a class.
+    pub is_class: bool,
     /// Whether it has the class of the image that it is a neighbour of; none without labels.
     pub same: Option<bool>,
     /// How near it is; 1 for the image itself.
@@ -170,9 +172,10 @@ fn see(rows: &ImageFeatures, row: usize, side: usize, same: Option<bool>, cosine
     let picture =
         Transform::eval(side).apply(&images.load(index)?, &mut stream(0, selfie_train::Purpose::Augmentation, 0, 0))?;
     let class = rows.label(row).and_then(|class| images.classes().get(class as usize).cloned());
+    let is_class = class.is_some();
     let label = class.unwrap_or_else(|| rows.name(row));
     let picture = Canvas::enlarged(&picture, 1).finish().map_err(selfie_train::Error::from)?;
-    Ok(Seen { picture, label, same, cosine })
+    Ok(Seen { picture, label, is_class, same, cosine })
 }
 
 #[cfg(test)]

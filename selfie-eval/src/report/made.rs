@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::svg::escape;
 use crate::runs::kind;
 
-/// The commands, and what the run was made with.
-pub fn repeat(run: &RunDir) -> String {
+/// Returns the commands, each beginning with `program`, and what the run was made with.
+pub fn repeat(run: &RunDir, program: &str) -> String {
     let text = std::fs::read_to_string(run.path().join("env.json")).unwrap_or_default();
     let environment: Value = serde_json::from_str(&text).unwrap_or_default();
     let word = |key: &str| {
@@ -21,12 +21,12 @@ pub fn repeat(run: &RunDir) -> String {
         lines.push(format!("git checkout {commit}"));
     }
     if !command.is_empty() {
-        lines.push(format!("cargo xtask {command}"));
+        lines.push(format!("{program} {command}"));
     }
     if kind(run) == "pretrain" {
         lines.push(format!(
             "# with its own complete settings, whatever the presets say by then:\n\
-             cargo xtask pretrain --config {path}/config.toml --out runs/again"
+             {program} pretrain --config {path}/config.toml --out runs/again"
         ));
     }
     let changes: Vec<_> = environment["lengthened"].as_array().into_iter().flatten().map(lengthened).collect();

@@ -5,25 +5,27 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use selfie_train::{Image8, Riddle, RunDir, encode_jpeg, encode_png};
-use serde_json::Value;
 
-use super::chart::{Chart, short};
+use super::chart::Chart;
 use super::learned::{Learned, Seen};
-use super::made;
+use super::made::{self, quoted};
 use super::svg::{escape, figure};
+use super::tested::Tested;
+use super::tiles;
 use crate::error::Result;
 use crate::runs::{RunState, RunSummary};
 
 pub const STYLE: &str = include_str!("style.css");
-/// The last part of a name that is shown under a picture.
+/// Last characters of a file's name that are shown under a picture; a class is shown in full.
 const NAME: usize = 34;
 
-/// The whole page; `learned` says why where what was learned cannot be shown.
+/// Returns the whole page; `learned` contains the reason if what was learned cannot be shown, and nothing for a fine-tuning.
 pub fn page(
     run: &RunDir,
     summary: &RunSummary,
     charts: &[Chart],
-    learned: std::result::Result<&Learned, &str>,
+    learned: Option<&std::result::Result<Learned, String>>,
+    program: &str,
 ) -> Result<String> {
     let name = run.path().canonicalize().unwrap_or_else(|_| run.path().to_path_buf());
     let name = escape(&name.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
@@ -33,58 +35,42 @@ pub fn page(
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
          <title>{name} · Selfie</title><style>{STYLE}</style></head>\n<body><main>\n"
     );
-    out += &header(&name, summary, &tested(run));
+    let tested = Tested::of(run, summary);
+    out += &header(&name, run, summary, program);
+    out += &tiles::of(summary, tested.as_ref());
+    if let Some(tested) = &tested {
+        out += &tested.classes();
+    }
     match learned {
-        Ok(learned) => out += &self::learned(learned)?,
-        Err(reason) => {
+        Some(Ok(learned)) => out += &self::learned(learned)?,
+        Some(Err(reason)) => {
             out += &format!("<h2>What it learned</h2><p></p><p class=\"note\">Not shown: {}.</p>\n", escape(reason));
         }
+        None => {}
     }
     out += "<h2>How it went</h2><p>Each point is a mean over the steps since the one before it.</p>\n<div class=\"charts\">\n";
     charts.iter().for_each(|chart| out += &figure(chart));
     out += "</div>\n";
-    out += &made::repeat(run);
+    out += &made::repeat(run, program);
     out += &made::settings(run);
     out += "<footer>Made by Selfie (self-supervised pretraining by masked patches, arXiv 1906.02940). The pictures lie as PNG \
             files in report/.</footer>\n</main></body></html>\n";
     Ok(out)
 }
 
-/// Name, state and the figures that matter.
-fn header(name: &str, summary: &RunSummary, tested: &Value) -> String {
+/// Returns the name and the state.
+fn header(name: &str, run: &RunDir, summary: &RunSummary, program: &str) -> String {
     let RunSummary { step, steps, state, kind, .. } = summary;
     let state = match state {
         RunState::Running => format!("training: step {step} of {steps}"),
         RunState::Done => format!("done: {steps} steps"),
-        RunState::Stopped => format!("stopped after step {step} of {steps}; --resume continues it"),
-    };
-    let title = if *kind == "finetune" { "Fine-tuning" } else { "Pretraining by masked patches" };
-    let mut out =
-        format!("<header><p>{title}</p><h1 class=\"name\">{name}</h1><p>{state}</p></header>\n<ul class=\"tiles\">");
-    let share = |value: f64| format!("{:.1} %", 100.0 * value);
-    let chance = summary.chance.map_or_else(String::new, |chance| format!("chance {}", share(chance)));
-    let mut tile = |name: &str, value: Option<String>, beside: &str| {
-        if let Some(value) = value {
-            // Writing to a string does not fail.
-            let _ = write!(out, "<li><span>{name}</span><strong>{value}</strong><span>{beside}</span></li>");
+        RunState::Stopped => {
+            let resume = format!("{program} {kind} --resume {}", quoted(&run.path().display().to_string()));
+            format!("stopped after step {step} of {steps}; continue with <code>{}</code>", escape(&resume))
         }
     };
-    let of = |key: &str| tested[key].as_f64();
-    let images = of("images").map_or_else(String::new, |images| {
-        format!("± {} on {images} images", share(of("standard_error").unwrap_or(0.0)))
-    });
-    tile("Accuracy, test split", of("top1").map(share), &images);
-    tile("Accuracy, held-out images", summary.held_out_accuracy.map(share), &chance);
-    tile("Accuracy, training", summary.accuracy.map(share), &chance);
-    tile("Loss, training", summary.loss.map(|loss| format!("{loss:.3}")), "last mean");
-    tile("Speed", summary.images_per_second.map(short), "images per second");
-    out + "</ul>\n"
-}
-
-/// The result of a fine-tuning; nothing of a pretraining.
-fn tested(run: &RunDir) -> Value {
-    let text = std::fs::read_to_string(run.path().join("result.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    let title = if *kind == "finetune" { "Fine-tuning" } else { "Pretraining by masked patches" };
+    format!("<header><p>{title}</p><h1 class=\"name\">{name}</h1><p>{state}</p></header>\n")
 }
 
 fn learned(learned: &Learned) -> Result<String> {
@@ -107,8 +93,9 @@ fn learned(learned: &Learned) -> Result<String> {
         }
         let _ = writeln!(
             out,
-            "<figcaption><strong>{} right</strong> · {}</figcaption></figure>",
+            "<figcaption><strong>{} right</strong> · <span title=\"{}\">{}</span></figcaption></figure>",
             score(riddle),
+            escape(&riddle.name),
             escape(&end_of(&riddle.name))
         );
     }
@@ -154,10 +141,9 @@ fn neighbours(rows: &[(Seen, Vec<Seen>)]) -> Result<String> {
     for (asked, near) in rows {
         out += "<div class=\"near\"><figure>";
         out += &image(&asked.picture, &asked.label, asked.picture.width())?;
-        let _ =
-            write!(out, "<figcaption><strong>{}</strong></figcaption></figure><i></i>", escape(&end_of(&asked.label)));
+        let _ = write!(out, "<figcaption><strong>{}</strong></figcaption></figure><i></i>", caption(asked));
         for seen in near {
-            let label = escape(&end_of(&seen.label));
+            let label = caption(seen);
             let label = match seen.same {
                 Some(true) => format!("<span class=\"same\">✓ {label}</span>"),
                 Some(false) => format!("<span class=\"other\">✕ {label}</span>"),
@@ -189,6 +175,11 @@ fn image(picture: &Image8, alt: &str, pixels: usize) -> Result<String> {
 /// "7 of 12".
 fn score(riddle: &Riddle) -> String {
     format!("{} of {}", riddle.right(), riddle.targets.len())
+}
+
+/// The class of an image, or the end of its file's name.
+fn caption(seen: &Seen) -> String {
+    if seen.is_class { escape(&seen.label) } else { escape(&end_of(&seen.label)) }
 }
 
 fn end_of(name: &str) -> String {

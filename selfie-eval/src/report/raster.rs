@@ -84,6 +84,11 @@ pub enum Align {
     Right,
 }
 
+/// Returns the width of a character in pixels.
+pub fn letter_width() -> usize {
+    get_raster_width(FontWeight::Regular, FONT)
+}
+
 /// Writes `words` with their upper edge at `y`; characters that the font lacks become `?`.
 pub fn text(canvas: &mut Canvas, words: &str, x: usize, y: usize, colour: [u8; 3], align: Align) {
     let advance = get_raster_width(FontWeight::Regular, FONT);

@@ -3,13 +3,15 @@
 use selfie_train::{Canvas, Image8, draw_all};
 
 use super::learned::{Learned, Seen};
-use super::raster::{Align, text};
+use super::raster::{Align, letter_width, text};
 use crate::error::Result;
 
 const INK: [u8; 3] = [34, 38, 46];
-/// Between pictures, and above one that has words over it.
+/// Between pictures.
 const GAP: usize = 12;
-const WORDS: usize = 30;
+/// Height of a line of words above a picture, and the space below the last one.
+const LINE: usize = 22;
+const BELOW: usize = 4;
 
 /// Name and sheet of each.
 pub fn of(learned: &Learned) -> Result<Vec<(&'static str, Image8)>> {
@@ -57,12 +59,31 @@ fn neighbours(rows: &[(Seen, Vec<Seen>)]) -> Result<Image8> {
 }
 
 fn words(seen: &Seen) -> String {
-    let short: String = seen.label.chars().take(10).collect();
     match seen.same {
-        Some(true) => format!("={short}"),
-        Some(false) => format!("x {short}"),
-        None => short,
+        Some(true) => format!("= {}", seen.label),
+        Some(false) => format!("x {}", seen.label),
+        None => seen.label.clone(),
     }
+}
+
+/// Breaks `words` into lines of at most `most` characters: at spaces, or inside of a word that is longer.
+fn lines(words: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split(' ') {
+        let letters: Vec<char> = word.chars().collect();
+        for (part, letters) in letters.chunks(most.max(1)).enumerate() {
+            let line = lines
+                .last_mut()
+                .filter(|line| part == 0 && (line.is_empty() || line.chars().count() + 1 + letters.len() <= most));
+            let text: String = letters.iter().collect();
+            match line {
+                Some(line) if line.is_empty() => *line = text,
+                Some(line) => *line += &format!(" {text}"),
+                None => lines.push(text),
+            }
+        }
+    }
+    lines
 }
 
 /// Small images with each pixel as a square.
@@ -76,13 +97,35 @@ fn grid(rows: &[Vec<(&str, &Image8)>]) -> Result<Image8> {
     let first = rows.first().and_then(|row| row.first());
     let (width, height) = first.map_or((1, 1), |(_, picture)| (picture.width().max(132), picture.height()));
     let columns = rows.iter().map(Vec::len).max().unwrap_or(1);
-    let mut canvas = Canvas::blank(columns * (width + GAP) + GAP, rows.len() * (height + WORDS + GAP) + GAP);
-    for (y, row) in rows.iter().enumerate() {
-        for (x, (words, picture)) in row.iter().enumerate() {
-            let (left, top) = (GAP + x * (width + GAP), GAP + y * (height + WORDS + GAP));
-            text(&mut canvas, words, left, top, INK, Align::Left);
-            canvas.paste(picture, (left, top + WORDS - 4));
+    let broken = |(words, picture): &(&str, &'_ Image8)| (lines(words, width / letter_width()), (*picture).clone());
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(broken).collect()).collect();
+    // All pictures of a row begin at one height, below the longest words.
+    let above =
+        |row: &Vec<(Vec<String>, Image8)>| LINE * row.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0) + BELOW;
+    let total = rows.iter().map(|row| above(row) + height + GAP).sum::<usize>();
+    let mut canvas = Canvas::blank(columns * (width + GAP) + GAP, total + GAP);
+    let mut top = GAP;
+    for row in &rows {
+        for (x, (lines, picture)) in row.iter().enumerate() {
+            let left = GAP + x * (width + GAP);
+            for (at, line) in lines.iter().enumerate() {
+                text(&mut canvas, line, left, top + at * LINE, INK, Align::Left);
+            }
+            canvas.paste(picture, (left, top + above(row)));
         }
+        top += above(row) + height + GAP;
     }
     Ok(canvas.finish().map_err(selfie_train::Error::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_broken_at_spaces_and_nothing_is_lost() {
+        assert_eq!(lines("x Ring-necked Pheasant", 12), ["x", "Ring-necked", "Pheasant"]);
+        assert_eq!(lines("= cat", 12), ["= cat"]);
+        assert_eq!(lines("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
+    }
 }

@@ -40,6 +40,13 @@ fn a_comparison_keeps_its_cells_goes_on_and_takes_further_seeds() {
         assert!(place.path("versus").join(file).is_file(), "{file}");
     }
     assert_eq!(std::fs::read_dir(place.path("versus/cells")).unwrap().count(), 4);
+    // On a narrow screen each cell stands beside its heading, and the chart has letters of its own size.
+    let page = text(&place, "versus/report.html");
+    for words in
+        ["<td data-label=\"scratch\">", "<td data-label=\"top-1\">", "class=\"narrow\"", "<pre>selfie compare "]
+    {
+        assert!(page.contains(words), "no '{words}'");
+    }
 
     // One cell is lost, and a second seed asked for: what is kept is not trained again.
     let cell = "versus/cells/scratch-2-per-class-seed0.result.json";

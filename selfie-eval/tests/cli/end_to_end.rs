@@ -144,7 +144,7 @@ fn a_run_ends_with_its_report_which_needs_nothing_else() {
     assert!(text.contains("report     run/report.html"), "{text}");
     let page = std::fs::read_to_string(place.path("run/report.html")).unwrap();
     for words in
-        ["What it learned", "before training", "step 2", "What looks alike", "How it went", "optim", "cargo xtask"]
+        ["What it learned", "before training", "step 2", "What looks alike", "How it went", "optim", "selfie pretrain"]
     {
         assert!(page.contains(words), "no '{words}'");
     }
@@ -163,6 +163,53 @@ fn a_run_ends_with_its_report_which_needs_nothing_else() {
     assert_eq!(call.status, Some(0), "{}", call.stderr);
     assert!(call.stderr.contains("left out"), "{}", call.stderr);
     assert!(std::fs::read_to_string(place.path("run/report.html")).unwrap().contains("Not shown: "));
+}
+
+/// The report of `run`.
+fn page(place: &Place, run: &str) -> String {
+    std::fs::read_to_string(place.path(run).join("report.html")).unwrap()
+}
+
+#[test]
+fn the_report_of_a_fine_tuning_has_its_classes_and_no_empty_section() {
+    let place = Place::new();
+    let tiny = "--preset quick --set encoder.width=8 --set encoder.depths=[1,1,1] --steps 2 --batch-size 8";
+    let found = json(&place, &format!("finetune --from scratch {tiny} --out tuned"));
+    let page = page(&place, "tuned");
+    assert!(page.contains("<p>done: 2 steps</p>") && !page.contains("What it learned"), "{page}");
+    let error = format!("± {:.1}\u{a0}% on 48 images", 100.0 * found["standard_error"].as_f64().unwrap());
+    assert!(page.contains(&error), "no '{error}'");
+    for class in found["per_class"].as_array().unwrap() {
+        let row = format!("<tr><td>{}</td>", class["class"].as_str().unwrap());
+        assert!(page.contains(&row), "no '{row}'");
+    }
+}
+
+#[test]
+fn the_report_of_a_pretraining_shows_its_test_accuracy_until_it_goes_on() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 2 --out run --quiet"));
+    let tile = "Accuracy, test split";
+    assert!(!page(&place, "run").contains(tile));
+    assert!(page(&place, "run").contains("± "), "the held-out accuracy has its standard error");
+    place.run("masked-eval --from run --split train --quiet"); // not the test split
+    assert!(!place.path("run/masked-eval.json").exists());
+    let found = json(&place, "masked-eval --from run");
+    place.run("report run");
+    let accuracy = format!("{tile}</span><strong>{:.1}\u{a0}%", 100.0 * found["accuracy"].as_f64().unwrap());
+    assert!(page(&place, "run").contains(&accuracy), "no '{accuracy}'");
+    place.run("pretrain --resume run --steps 4 --quiet"); // other weights
+    assert!(!page(&place, "run").contains(tile));
+}
+
+#[test]
+fn commands_on_the_page_begin_with_the_name_of_the_program() {
+    let place = Place::new();
+    let arguments = format!("pretrain {TINY} --steps 1 --out run --quiet");
+    let started = place.command(&arguments).env("SELFIE_STARTED_AS", "cargo xtask").status().unwrap();
+    assert!(started.success() && page(&place, "run").contains("cargo xtask pretrain --config"));
+    place.run("report run");
+    assert!(page(&place, "run").contains("selfie pretrain --config") && !page(&place, "run").contains("cargo xtask"));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn each_set(rounds: impl Iterator<Item = (u64, bool)>) {
 }
 
 fn check_report(run: &RunDir) {
-    let report = write_report(run, &Device::Cpu).unwrap();
+    let report = write_report(run, &Device::Cpu, "selfie").unwrap();
     assert_eq!(report.left_out, None);
     let page = std::fs::read_to_string(report.page).unwrap();
     let count = |mark: &str| page.matches(mark).count();
