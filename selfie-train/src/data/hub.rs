@@ -8,12 +8,12 @@
 mod download;
 mod model;
 mod name;
+mod transfer;
 mod upload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,7 @@ use super::source::has_image_suffix;
 use super::splits::{Chosen, sides};
 pub use model::fetch_weights;
 pub(super) use name::RepoName;
+use transfer::{Failure, Transfer};
 pub use upload::{HubFile, HubUpload};
 
 /// Where the hub's viewer keeps the parquet form of data sets that have none.
@@ -128,9 +129,16 @@ impl Hub {
             let reason = format!("holds no {kinds} file, expected one of these kinds");
             return Err(DataError::Hub { name: name.to_string(), reason });
         }
-        let repo = self.repo(name, &listing.revision)?;
         let folder = self.cache_of(name, &listing.revision).pointer_path(&listing.commit);
-        download::all(&repo, name, &listing.files, &folder, self.pause)?;
+        let source = download::Source {
+            transfer: self.transfer(),
+            repo: self.repo_of(name, &listing.revision),
+            cache: self.cache_of(name, &listing.revision),
+            name,
+            folder: &folder,
+            pause: self.pause,
+        };
+        source.download(&listing.files)?;
         let file = self.listing_file(name);
         let text = serde_json::to_vec(&listing).unwrap_or_default();
         std::fs::write(&file, text).map_err(DataError::io(&file))?;
@@ -158,8 +166,8 @@ impl Hub {
     /// Asks for the files of a revision, and keeps those that belong to the data.
     fn list(&self, name: &RepoName, revision: &str) -> DataResult<Listing> {
         let fail = |reason: String| DataError::Hub { name: name.to_string(), reason };
-        let request = self.repo(name, revision)?.info_request().query("blobs", "true");
-        let mut answer = request.call().map_err(|error| refused(name, &ApiError::from(Box::new(error))))?;
+        let address = format!("api/{}?blobs=true", self.repo_of(name, revision).api_url());
+        let mut answer = self.transfer().get(&address).map_err(|error| refused(name, &error))?;
         let text = answer.body_mut().with_config().limit(LONGEST_LIST).read_to_string();
         let text = text.map_err(|error| fail(format!("its list of files cannot be read: {error}")))?;
         let json: Value =
@@ -181,14 +189,8 @@ impl Hub {
         Ok(Listing { revision: revision.to_owned(), commit: commit.to_owned(), files, others })
     }
 
-    fn repo(&self, name: &RepoName, revision: &str) -> DataResult<ApiRepo> {
-        let builder = ApiBuilder::from_cache(self.cache.clone())
-            .with_endpoint(self.endpoint.trim_end_matches('/').to_owned())
-            .with_token(self.token.clone())
-            .with_user_agent("selfie", env!("CARGO_PKG_VERSION"))
-            .with_progress(false);
-        let api = builder.build().map_err(|error| refused(name, &error))?;
-        Ok(api.repo(self.repo_of(name, revision)))
+    fn transfer(&self) -> Transfer {
+        Transfer::new(&self.endpoint, self.token.clone())
     }
 
     fn cache_of(&self, name: &RepoName, revision: &str) -> hf_hub::CacheRepo {
@@ -231,13 +233,10 @@ fn wanted(files: &[Listed], chosen: &Chosen) -> DataResult<(Vec<Listed>, Vec<Str
 }
 
 /// What the hub's refusal means to the one who asked.
-fn refused(name: &RepoName, error: &ApiError) -> DataError {
+fn refused(name: &RepoName, error: &Failure) -> DataError {
     let name = name.to_string();
     let status = match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(status) => Some(status),
-            _ => None,
-        },
+        Failure::Request(ureq::Error::StatusCode(status)) => Some(*status),
         _ => None,
     };
     let reason = match status {

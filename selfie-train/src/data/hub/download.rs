@@ -3,76 +3,83 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{ApiError, ApiRepo};
+use hf_hub::{CacheRepo, Repo};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::error::{DataError, DataResult};
+use super::transfer::{Failure, Transfer};
 use super::{Listed, RepoName, refused};
 
 /// Attempts at a file that bring nothing new, until it is given up.
 const ATTEMPTS: u32 = 5;
 
-/// Brings every file to `folder`, the snapshot of the commit that was listed.
-pub(super) fn all(repo: &ApiRepo, name: &RepoName, files: &[Listed], folder: &Path, pause: Duration) -> DataResult<()> {
-    let is_there =
-        |file: &&Listed| std::fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.size);
-    let bar = bar(files.iter().map(|file| file.size).sum());
-    bar.inc(files.iter().filter(is_there).map(|file| file.size).sum());
-    for file in files.iter().filter(|file| !is_there(file)) {
-        bar.set_message(file.name.clone());
-        one(repo, name, file, folder, pause, &bar)?;
-    }
-    bar.finish_and_clear();
-    Ok(())
+/// Where the files of a repository come from, and where they go.
+pub(super) struct Source<'a> {
+    pub(super) transfer: Transfer,
+    pub(super) repo: Repo,
+    pub(super) cache: CacheRepo,
+    pub(super) name: &'a RepoName,
+    /// The snapshot of the commit that was listed.
+    pub(super) folder: &'a Path,
+    /// How long to wait after a broken connection; doubled each time.
+    pub(super) pause: Duration,
 }
 
-/// Brings one file.
-fn one(
-    repo: &ApiRepo,
-    name: &RepoName,
-    file: &Listed,
-    folder: &Path,
-    pause: Duration,
-    bar: &ProgressBar,
-) -> DataResult<()> {
-    let (mut attempt, mut most) = (0, 0);
-    loop {
-        let mut shown = Shown { bar, before: bar.position(), current: 0 };
-        let error = match repo.download_with_progress(&file.name, &mut shown) {
-            Ok(path) => return check(name, file, &path, folder),
-            Err(error) => error,
-        };
-        if is_useless_part(&error) {
-            drop_parts(folder, file.size);
+impl Source<'_> {
+    /// Downloads every file that is not complete in the snapshot.
+    pub(super) fn download(&self, files: &[Listed]) -> DataResult<()> {
+        let is_there =
+            |file: &&Listed| std::fs::metadata(self.folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.size);
+        let bar = bar(files.iter().map(|file| file.size).sum());
+        bar.inc(files.iter().filter(is_there).map(|file| file.size).sum());
+        for file in files.iter().filter(|file| !is_there(file)) {
+            bar.set_message(file.name.clone());
+            self.one(file, &bar)?;
         }
-        let reached = shown.current;
-        bar.set_position(shown.before);
-        if let denied @ DataError::HubRefused { .. } = refused(name, &error) {
-            return Err(denied);
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Downloads one file.
+    fn one(&self, file: &Listed, bar: &ProgressBar) -> DataResult<()> {
+        let (before, mut attempt, mut most) = (bar.position(), 0, 0);
+        let path = format!("{}/resolve/{}/{}", self.repo.url(), self.repo.url_revision(), file.name);
+        loop {
+            let mut reached = 0;
+            let mut show = |bytes| {
+                reached = bytes;
+                bar.set_position(before + bytes);
+            };
+            let error = match self.transfer.download(&path, &self.cache, &file.name, &mut show) {
+                Ok(path) => return check(self.name, file, &path, self.folder),
+                Err(error) => error,
+            };
+            if is_useless_part(&error) {
+                drop_parts(self.folder, file.size);
+            }
+            bar.set_position(before);
+            if let denied @ DataError::HubRefused { .. } = refused(self.name, &error) {
+                return Err(denied);
+            }
+            // Each attempt goes on where the one before broke off; only those that bring nothing are counted.
+            attempt = if reached > most { 0 } else { attempt + 1 };
+            most = most.max(reached);
+            if attempt >= ATTEMPTS {
+                let reason = format!("{}: {error}; given up at byte {most} of {}", file.name, file.size);
+                return Err(DataError::Hub { name: self.name.to_string(), reason });
+            }
+            tracing::debug!("{}: {error}; trying again", file.name);
+            std::thread::sleep(self.pause * 2u32.pow(attempt.min(ATTEMPTS)));
         }
-        // Each attempt goes on where the one before broke off; only those that bring nothing are counted.
-        attempt = if reached > most { 0 } else { attempt + 1 };
-        most = most.max(reached);
-        if attempt >= ATTEMPTS {
-            let reason = format!("{}: {}; given up at byte {most} of {}", file.name, plain(&error), file.size);
-            return Err(DataError::Hub { name: name.to_string(), reason });
-        }
-        tracing::debug!("{}: {error}; trying again", file.name);
-        std::thread::sleep(pause * 2u32.pow(attempt.min(ATTEMPTS)));
     }
 }
 
-/// Whether the part of a file that an earlier attempt left is as long as the file, or longer: nothing more can be asked for.
-fn is_useless_part(error: &ApiError) -> bool {
-    match error {
-        ApiError::InvalidResume => true,
-        ApiError::RequestError(error) => matches!(**error, ureq::Error::StatusCode(416)),
-        _ => false,
-    }
+/// Returns whether the part of a file that an earlier attempt left is as long as the file, or longer: nothing more can be asked for.
+fn is_useless_part(error: &Failure) -> bool {
+    matches!(error, Failure::UselessPart | Failure::Request(ureq::Error::StatusCode(416)))
 }
 
-/// Takes away the parts that are `size` bytes or more; hf-hub names them by what we cannot know.
+/// Takes away the parts that are `size` bytes or more; they are named by what is not known here.
 fn drop_parts(folder: &Path, size: u64) {
     let blobs = folder.ancestors().nth(2).map(|repo| repo.join("blobs")); // REPO/snapshots/COMMIT
     for entry in blobs.and_then(|blobs| std::fs::read_dir(blobs).ok()).into_iter().flatten().flatten() {
@@ -99,34 +106,6 @@ fn check(name: &RepoName, file: &Listed, path: &Path, folder: &Path) -> DataResu
         return fail(format!("{}: the data set changed while it was downloaded; try again", file.name));
     }
     Ok(())
-}
-
-/// The reason without hf-hub's frame around it.
-fn plain(error: &ApiError) -> String {
-    match error {
-        ApiError::RequestError(error) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-/// One file's share of the bar.
-struct Shown<'a> {
-    bar: &'a ProgressBar,
-    before: u64,
-    current: u64,
-}
-
-impl Progress for &mut Shown<'_> {
-    fn init(&mut self, _: usize, _: &str) {
-        self.current = 0;
-    }
-
-    fn update(&mut self, size: usize) {
-        self.current += size as u64;
-        self.bar.set_position(self.before + self.current);
-    }
-
-    fn finish(&mut self) {}
 }
 
 /// A bar on stderr where that is a terminal.

@@ -103,6 +103,30 @@ fn a_finished_part_of_a_killed_program_is_taken_anew() {
 }
 
 #[test]
+fn the_token_stays_at_the_endpoint_when_a_file_is_somewhere_else() {
+    let bytes = content(200_000);
+    let (hub_server, store) =
+        (Server::start(&[("train.parquet", bytes.clone())]), Server::start(&[("train.parquet", bytes.clone())]));
+    store.break_after(&[80_000]);
+    // Another port, and another name of the same machine.
+    for other in [store.endpoint(), store.endpoint().replace("127.0.0.1", "localhost")] {
+        let cache = tempfile::tempdir().unwrap();
+        hub_server.redirect(&other);
+        let snapshot = hub(&hub_server, cache.path()).snapshot(&name("o/n")).unwrap();
+        assert_eq!(std::fs::read(&snapshot.files[0]).unwrap(), bytes);
+    }
+    assert!(hub_server.log().iter().all(|request| request.authorization == "Bearer secret"));
+    assert!(store.log().len() > 4 && store.log().iter().all(|request| request.authorization.is_empty()));
+    // A redirect within the endpoint keeps it.
+    let cache = tempfile::tempdir().unwrap();
+    let own = Server::start(&[("train.parquet", bytes.clone())]);
+    own.redirect(""); // to its own path, without end
+    let text = hub(&own, cache.path()).snapshot(&name("o/n")).unwrap_err().to_string();
+    assert!(text.contains("more than 10 redirects"), "{text}");
+    assert!(own.log().iter().all(|request| request.authorization == "Bearer secret"));
+}
+
+#[test]
 fn refusals_say_what_they_mean() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(&[("train.parquet", content(10))]);

@@ -31,6 +31,7 @@ struct State {
     listed: BTreeMap<String, usize>, // other sizes than the files have
     breaks: Vec<usize>,              // bytes after which the next downloads break off
     refusal: Option<u16>,
+    redirect: Option<String>, // files are at this endpoint
     log: Vec<Request>,
     closed: bool,                     // nobody may make a repository
     part: Option<usize>,              // bytes of a part of a large file; none takes it in one piece
@@ -77,6 +78,11 @@ impl Server {
 
     pub fn refuse(&self, status: Option<u16>) {
         self.state.lock().unwrap().refusal = status;
+    }
+
+    /// Files are at another endpoint from now on.
+    pub fn redirect(&self, endpoint: &str) {
+        self.state.lock().unwrap().redirect = Some(endpoint.to_owned());
     }
 
     pub fn list_as(&self, name: &str, size: usize) {
@@ -153,6 +159,12 @@ fn answer(stream: TcpStream, state: &mut State) {
         state.log.push(request);
         return send(stream, "404 Not Found", "", b"");
     };
+    let etag = name.replace(['/', '.'], "-").replace("train-parquet", "etag-train");
+    if let Some(endpoint) = &state.redirect {
+        state.log.push(request);
+        let fields = format!("Location: {endpoint}{target}\r\nX-Linked-Etag: \"{etag}\"\r\nX-Repo-Commit: c0ffee\r\n");
+        return send(stream, "302 Found", &fields, b"");
+    }
     let range = header("range");
     let (from, to) = range.trim_start_matches("bytes=").split_once('-').unwrap();
     let from: usize = from.parse().unwrap();
@@ -163,7 +175,6 @@ fn answer(stream: TcpStream, state: &mut State) {
     if from >= bytes.len() {
         return send(stream, "416 Range Not Satisfiable", "", b"");
     }
-    let etag = name.replace(['/', '.'], "-").replace("train-parquet", "etag-train");
     let fields = format!(
         "ETag: \"{etag}\"\r\nX-Repo-Commit: c0ffee\r\nContent-Range: bytes {from}-{}/{}\r\n",
         to - 1,
