@@ -64,6 +64,25 @@ fn splits_and_labels_of_folders_are_those_of_datasets() {
     }
 }
 
+/// Where this crate differs from `datasets` 5.2.0: an image without a word is not lost beside one that has a word.
+#[test]
+fn names_of_files_decide_only_if_every_one_has_a_word() {
+    let dir = folder(&["1.png", "2.png", "test_1.png"]);
+    let data = of(dir.path()).open(Split::Train).unwrap();
+    assert_eq!((data.len(), data.has_test_split()), (3, false));
+    let remark = &data.recognized().remarks[0];
+    assert!(remark.contains("such as test_1.png, are trained on: 1"), "{remark}");
+    let dir = folder(&["train_1.png", "train_2.png", "test_1.png", "val_1.png"]);
+    let data = of(dir.path()).open(Split::Train).unwrap();
+    assert_eq!((names(&data, SplitRole::Train), names(&data, SplitRole::Test)), (vec!["train"], vec!["val"]));
+    assert_eq!(names(&data, SplitRole::Unused), ["test"]);
+    let chosen = DataConfig { test_splits: vec!["test".into()], ..of(dir.path()) };
+    let test = chosen.open(Split::Test).unwrap();
+    assert_eq!((test.len(), test.name(0)), (1, "test_1.png".to_owned()));
+    let wrong = DataConfig { test_splits: vec!["more".into()], ..of(dir.path()) };
+    assert!(wrong.open(Split::Train).unwrap_err().to_string().contains("got \"more\""));
+}
+
 /// Where this crate differs from `datasets` 5.2.0: it takes words in any case, and class folders with a word for classes.
 #[test]
 fn capital_words_are_splits_and_classes_with_a_word_are_classes() {

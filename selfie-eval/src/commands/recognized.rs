@@ -41,10 +41,10 @@ fn words(recognized: &Recognized) -> String {
     let unused: Vec<_> = splits.iter().filter(|split| split.role == SplitRole::Unused).collect();
     if !unused.is_empty() {
         let shown = list(unused.iter().map(|split| match split.images {
-            Some(images) => format!("{} ({images} images)", escape_field(&split.name)),
+            Some(images) => format!("{} ({})", escape_field(&split.name), count(images as usize, "image")),
             None => format!("{} ({})", escape_field(&split.name), count(split.places.len(), "file")),
         }));
-        lines.push(format!("not read   {shown}; {}", choice(splits, unused[0])));
+        lines.push(format!("not read   {shown}; {}", choices(splits, &unused)));
     }
     if !passed_over.is_empty() {
         let mut by_count: Vec<_> = passed_over.iter().collect();
@@ -84,15 +84,28 @@ fn side(split: &RecognizedSplit, word: &str) -> String {
     parts.join(" ")
 }
 
-/// The setting that reads a split that is not read: it tests on one that is called like a test split, and trains on another one.
-fn choice(splits: &[RecognizedSplit], unused: &RecognizedSplit) -> String {
-    let name = escape_field(&unused.name);
-    if ["val", "dev", "test", "eval"].iter().any(|word| name.to_ascii_lowercase().contains(word)) {
-        return format!("--set 'data.test_splits=[\"{name}\"]' tests on {name} instead");
+/// Returns the settings that read the splits that are not read: one of those that are called like a test split is tested on, and all
+/// others are trained on.
+fn choices(splits: &[RecognizedSplit], unused: &[&RecognizedSplit]) -> String {
+    let is_test =
+        |name: &str| ["val", "dev", "test", "eval"].iter().any(|word| name.to_ascii_lowercase().contains(word));
+    let (tests, others): (Vec<&RecognizedSplit>, Vec<_>) = unused.iter().partition(|split| is_test(&split.name));
+    let names = |splits: &[&RecognizedSplit]| {
+        splits.iter().map(|split| escape_field(&split.name).into_owned()).collect::<Vec<_>>()
+    };
+    let mut choices = Vec::new();
+    let of_tests = names(&tests);
+    if let Some(name) = of_tests.first() {
+        choices.push(format!("--set 'data.test_splits=[\"{name}\"]' tests on {name} instead"));
+        choices.extend(of_tests[1..].iter().map(|name| format!("or [\"{name}\"] on {name}")));
     }
-    let train = splits.iter().filter(|split| split.role == SplitRole::Train).chain([unused]);
-    let names: Vec<_> = train.map(|split| format!("\"{}\"", escape_field(&split.name))).collect();
-    format!("--set 'data.train_splits=[{}]' trains on {} too", names.join(","), escape_field(&unused.name))
+    if !others.is_empty() {
+        let train: Vec<_> =
+            splits.iter().filter(|split| split.role == SplitRole::Train).chain(others.clone()).collect();
+        let quoted = names(&train).iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(",");
+        choices.push(format!("--set 'data.train_splits=[{quoted}]' trains on {} too", names(&others).join(", ")));
+    }
+    choices.join("; ")
 }
 
 /// The first of these words, and how many follow.
@@ -105,4 +118,28 @@ fn list(words: impl Iterator<Item = String>) -> String {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_split_that_is_not_read_has_its_setting() {
+        let split = |name: &str, role| RecognizedSplit {
+            name: name.to_owned(),
+            role,
+            places: Vec::new(),
+            images: None,
+            labeled: None,
+        };
+        let unused = ["eval", "extra", "holdout", "test"].map(|name| split(name, SplitRole::Unused));
+        let all: Vec<_> = [split("train", SplitRole::Train)].into_iter().chain(unused.clone()).collect();
+        let text = choices(&all, &unused.iter().collect::<Vec<_>>());
+        for words in
+            ["test_splits=[\"eval\"]'", "[\"test\"] on test", "train_splits=[\"train\",\"extra\",\"holdout\"]'"]
+        {
+            assert!(text.contains(words), "no {words} in {text}");
+        }
+    }
 }

@@ -4,10 +4,12 @@
 //! `train/` is a split if `val/`, `test/` or another word for a test split stands beside it, if it is the only folder with
 //! images, or if it holds folders of images itself; a flat `train/` among other folders is a class of trains. Without splits
 //! every image belongs to the train split. The validation images of ImageNet and Tiny-ImageNet lie flat, with their labels in a
-//! file ([`annotations`]).
+//! file ([`annotations`]). In a folder without splits the names of the files decide if every one has a word for a split
+//! ([`named`]).
 
 mod annotations;
 mod layout;
+mod named;
 mod tree;
 
 use std::borrow::Cow;
@@ -94,7 +96,10 @@ pub(super) fn open(given: &str, listed: Listed, split: Split, chosen: &Chosen) -
     }
     let of_dirs = labels_of_dirs(&tree, &layout, &classes);
     let recognized = describe(&tree, &layout, &of_dirs, notes.as_deref());
-    let mut files: Vec<_> = layout.with(role).map(|split| tree.files_in(tree.below(&split.dir))).collect();
+    let mut files: Vec<_> = match layout.named.is_empty() {
+        true => layout.with(role).map(|split| tree.files_in(tree.below(&split.dir))).collect(),
+        false => layout.named.iter().filter(|split| split.role == role).flat_map(|split| split.files.clone()).collect(),
+    };
     files.retain(|range| !range.is_empty());
     if files.is_empty() {
         let expected = match split {
@@ -139,7 +144,25 @@ fn describe(tree: &Tree, layout: &Layout, labels: &[u32], notes: Option<&Path>) 
         false => format!("folders of images in {}", place(&layout.base)),
     });
     let mut in_splits = 0;
-    for split in &layout.splits {
+    for split in &layout.named {
+        let mut found = RecognizedSplit::new(&split.name, split.role, vec![place(&layout.base)]);
+        let images = || split.files.iter().cloned().flatten();
+        found.images = Some(images().count() as u64);
+        let labeled = images().filter(|&file| labels[tree.files.group_of(file)] != NO_LABEL).count();
+        found.labeled = Some(labeled as u64);
+        in_splits += images().count();
+        recognized.splits.push(found);
+    }
+    if !layout.named.is_empty() {
+        recognized.remarks.push("the splits are those of the words in the files' names".to_owned());
+    }
+    if let Some((count, first)) = &layout.unclear {
+        recognized.remarks.push(format!(
+            "images with a word for a test split in their names, such as {first}, are trained on: {count}; for splits by names every \
+             image needs a word, some of them train"
+        ));
+    }
+    for split in layout.splits.iter().filter(|_| layout.named.is_empty()) {
         let dirs = tree.below(&split.dir);
         let images = tree.files_in(dirs.clone()).len();
         in_splits += images;

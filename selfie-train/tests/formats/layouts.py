@@ -27,6 +27,12 @@ LAYOUTS = {
     "a chain above the classes": "PetImages/Cat/1.png PetImages/Dog/1.png",
     "a further split": "train/a/1.png train/b/1.png extra/a/5.png",
     "a further split without labels": "train/a/1.png train/b/1.png unlabeled/5.png unlabeled/6.png test/a/9.png test/b/9.png",
+    "names of files": "train_1.png train_2.png test_1.png",
+    "words at the end of names": "a_train.png b_train.png c_test.png",
+    "words in names": "img_testing_3.png img_training_4.png",
+    "validation in names": "train1.png val1.png test1.png",
+    "names of files in folders of classes": "cat/train_1.png dog/train_2.png cat/test_1.png",
+    "words inside of other words": "latest_1.png contest.png",
 }
 
 

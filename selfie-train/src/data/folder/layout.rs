@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::super::error::DataResult;
 use super::super::recognized::SplitRole;
 use super::super::splits::{Chosen, known, roles};
+use super::named::{self, NamedSplit, Names};
 use super::tree::Tree;
 use levels::{class_level, split_level};
 
@@ -26,6 +27,10 @@ pub(super) struct Layout {
     pub(super) splits: Vec<FolderSplit>,
     /// Whether a folder that is called like a split is a class.
     pub(super) split_as_class: Option<String>,
+    /// The splits by the names of the files, if these are the splits; then the whole base is the one split by folders.
+    pub(super) named: Vec<NamedSplit>,
+    /// How many files have a word for a test split although the names are not the splits, and the first of them.
+    pub(super) unclear: Option<(usize, String)>,
 }
 
 /// One split.
@@ -60,11 +65,18 @@ impl Layout {
                 None => break,
             }
         }
-        roles(&[("train", known("train"))], chosen)?;
+        let (named, unclear) = match named::look(tree, &base, chosen)? {
+            Names::Splits(named) => (named, None),
+            Names::Unclear(count, first) => (Vec::new(), Some((count, first))),
+            Names::Plain => (Vec::new(), None),
+        };
+        if named.is_empty() {
+            roles(&[("train", known("train"))], chosen)?;
+        }
         let split = FolderSplit { name: "train".into(), role: SplitRole::Train, top: base.clone(), dir: base.clone() };
         let names = with_images(tree, &base).map(|dir| name_of(&dir));
         let split_as_class = names.filter(|name| known(name).is_some()).min();
-        Ok(Self { base, splits: vec![split], split_as_class })
+        Ok(Self { base, splits: vec![split], split_as_class, named, unclear })
     }
 
     /// The splits directly in `base`, if its folders are splits.
@@ -85,7 +97,7 @@ impl Layout {
                 classes.extend(classes_in(tree, &split.dir));
             }
         }
-        Ok(Some(Self { base: base.to_path_buf(), splits, split_as_class: None }))
+        Ok(Some(Self { base: base.to_path_buf(), splits, ..Self::default() }))
     }
 
     /// The splits with a role.
