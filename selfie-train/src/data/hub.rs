@@ -8,6 +8,7 @@
 mod download;
 mod model;
 mod name;
+mod origin;
 mod transfer;
 mod upload;
 

@@ -120,10 +120,27 @@ fn the_token_stays_at_the_endpoint_when_a_file_is_somewhere_else() {
     // A redirect within the endpoint keeps it.
     let cache = tempfile::tempdir().unwrap();
     let own = Server::start(&[("train.parquet", bytes.clone())]);
+    own.redirect("/moved");
+    let snapshot = hub(&own, cache.path()).snapshot(&name("o/n")).unwrap();
+    assert_eq!(std::fs::read(&snapshot.files[0]).unwrap(), bytes);
+    let cache = tempfile::tempdir().unwrap();
     own.redirect(""); // to its own path, without end
     let text = hub(&own, cache.path()).snapshot(&name("o/n")).unwrap_err().to_string();
     assert!(text.contains("more than 10 redirects"), "{text}");
     assert!(own.log().iter().all(|request| request.authorization == "Bearer secret"));
+}
+
+#[test]
+fn a_server_that_knows_no_ranges_sends_the_whole_file_once_more() {
+    let cache = tempfile::tempdir().unwrap();
+    let bytes = content(300_000);
+    let server = Server::start(&[("train.parquet", bytes.clone())]);
+    server.break_after(&[50_000, 0, 0, 0, 0, 0]);
+    let hub = hub(&server, cache.path());
+    hub.snapshot(&name("o/n")).unwrap_err(); // leaves a part
+    server.send_whole();
+    let snapshot = hub.snapshot(&name("o/n")).unwrap();
+    assert_eq!(std::fs::read(&snapshot.files[0]).unwrap(), bytes);
 }
 
 #[test]

@@ -18,9 +18,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body, SendBody};
 
+use super::origin::same_origin;
 use super::{DataError, DataResult, Hub, RepoName};
 
 /// Bytes at the start of a file that the hub wants to see before it decides.
@@ -78,7 +80,11 @@ impl HubUpload {
         let Some(token) = hub.token.clone() else {
             return Err(refused("no token, expected one that may write, in HF_TOKEN or from `hf auth login`"));
         };
-        let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .redirect_auth_headers(RedirectAuthHeaders::Never)
+            .build()
+            .new_agent();
         Ok(Self { hub, name, token, agent })
     }
 
@@ -254,7 +260,11 @@ impl HubUpload {
 
     fn post(&self, address: &str, kind: &str, body: &[u8]) -> DataResult<Response<Body>> {
         let accept = if kind == LFS { LFS } else { "application/json" };
-        let request = self.agent.post(address).header("Authorization", format!("Bearer {}", self.token));
+        let mut request = self.agent.post(address);
+        // The hub names some of the addresses itself.
+        if same_origin(address, &self.hub.endpoint) {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
         let request = request.header("User-Agent", concat!("selfie/", env!("CARGO_PKG_VERSION")));
         let request = request.header("Content-Type", kind).header("Accept", accept);
         request.send(body).map_err(|error| self.fail(error.to_string()))

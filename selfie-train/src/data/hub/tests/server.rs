@@ -31,7 +31,9 @@ struct State {
     listed: BTreeMap<String, usize>, // other sizes than the files have
     breaks: Vec<usize>,              // bytes after which the next downloads break off
     refusal: Option<u16>,
-    redirect: Option<String>, // files are at this endpoint
+    redirect: Option<String>,  // files are at this endpoint
+    verify_at: Option<String>, // uploads are checked at this endpoint
+    whole: bool,               // ranges are not known here
     log: Vec<Request>,
     closed: bool,                     // nobody may make a repository
     part: Option<usize>,              // bytes of a part of a large file; none takes it in one piece
@@ -83,6 +85,16 @@ impl Server {
     /// Files are at another endpoint from now on.
     pub fn redirect(&self, endpoint: &str) {
         self.state.lock().unwrap().redirect = Some(endpoint.to_owned());
+    }
+
+    /// Uploads are checked at another endpoint.
+    pub fn verify_at(&self, endpoint: &str) {
+        self.state.lock().unwrap().verify_at = Some(endpoint.to_owned());
+    }
+
+    /// Every answer is the whole file.
+    pub fn send_whole(&self) {
+        self.state.lock().unwrap().whole = true;
     }
 
     pub fn list_as(&self, name: &str, size: usize) {
@@ -160,7 +172,7 @@ fn answer(stream: TcpStream, state: &mut State) {
         return send(stream, "404 Not Found", "", b"");
     };
     let etag = name.replace(['/', '.'], "-").replace("train-parquet", "etag-train");
-    if let Some(endpoint) = &state.redirect {
+    if let Some(endpoint) = state.redirect.as_ref().filter(|_| !target.starts_with("/moved/")) {
         state.log.push(request);
         let fields = format!("Location: {endpoint}{target}\r\nX-Linked-Etag: \"{etag}\"\r\nX-Repo-Commit: c0ffee\r\n");
         return send(stream, "302 Found", &fields, b"");
@@ -172,6 +184,9 @@ fn answer(stream: TcpStream, state: &mut State) {
     let to = if is_question { 1 } else { bytes.len() };
     request.from = (!is_question).then_some(from);
     state.log.push(request);
+    if state.whole && !is_question {
+        return send(stream, "200 OK", "", bytes);
+    }
     if from >= bytes.len() {
         return send(stream, "416 Range Not Satisfiable", "", b"");
     }
@@ -222,7 +237,8 @@ fn written(line: &str, body: &[u8], host: &str, state: &mut State) -> (&'static 
                 json!({ "href": place, "header": header })
             }
         };
-        let verify = json!({ "href": format!("http://{host}/verify/{oid}") });
+        let place = state.verify_at.clone().unwrap_or_else(|| format!("http://{host}"));
+        let verify = json!({ "href": format!("{place}/verify/{oid}") });
         return done(
             json!({ "objects": [{ "oid": oid, "size": size, "actions": { "upload": upload, "verify": verify } }] }),
         );

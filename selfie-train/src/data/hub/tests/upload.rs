@@ -42,6 +42,18 @@ fn what_goes_up_comes_down_again() {
 }
 
 #[test]
+fn the_token_is_not_sent_to_another_host_that_the_hub_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, other) = (Server::start(&[]), Server::start(&[]));
+    server.verify_at(&other.endpoint());
+    other.refuse(Some(200)); // an empty answer, which is a good one
+    let upload = HubUpload::with(hub(&server, folder.path()), "o/n").unwrap();
+    upload.send(&files(folder.path(), 1_000), "Weights").unwrap();
+    assert_eq!(other.log().len(), 1);
+    assert!(other.log()[0].line.contains("/verify/") && other.log()[0].authorization.is_empty(), "{:?}", other.log());
+}
+
+#[test]
 fn a_second_upload_finds_the_repository_and_the_large_file_there() {
     let folder = tempfile::tempdir().unwrap();
     let (server, mut files) = (Server::start(&[]), files(folder.path(), 1_000));
