@@ -114,6 +114,7 @@ def embeddings(stem):
 
 def images(folder):
     """Portrait, landscape and square photographs, in color, gray, and partly transparent."""
+    import numpy
     from PIL import Image
 
     out = pathlib.Path(folder) / "images"
@@ -123,6 +124,8 @@ def images(folder):
         image = Image.open(photographs[i]).convert("RGB").resize(size)
         image.save(out / f"{i}.jpg", quality=92)
         image.convert("L").save(out / f"{i}-gray.png")
+        deep = numpy.asarray(image.convert("L")).astype(numpy.uint16) * 257 - 100 * (i + 1)
+        Image.fromarray(deep.clip(0, 65535).astype(numpy.uint16)).save(out / f"{i}-deep.png")
         image.putalpha(image.convert("L"))
         image.save(out / f"{i}-transparent.png")
 
@@ -142,7 +145,7 @@ def view(folder):
         theirs = model(space["view"](folder / "images" / name))[0].numpy()
         difference = abs(theirs - features).mean() / abs(features).mean()
         print(f"{name}: features differ by {difference:.5f} of their mean (torchvision {torchvision.__version__})")
-        assert difference < 1e-3, name
+        assert difference < 1e-4, name
 
 
 with torch.no_grad():

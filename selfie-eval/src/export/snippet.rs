@@ -48,6 +48,9 @@ pub(crate) fn python(network: &Network, format: ExportFormat, names: &Names) -> 
         lines.push(format!("mean, std = {mean:?}, {std:?}"));
     }
     if let (Some(size), Some(_)) = (names.image_size, statistics) {
+        let imported = lines.iter().any(|line| line == "import torch");
+        lines.push(String::new());
+        lines.extend((!imported).then(|| "import torch".to_owned()));
         lines.extend(view(network.config.in_channels, size));
     }
     lines.join("\n")
@@ -66,13 +69,14 @@ fn view(channels: usize, size: usize) -> Vec<String> {
     };
     let resize = Transform::eval_resize(size);
     let text = format!(
-        "
-import torch
-from PIL import Image, ImageOps
+        "from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 def view(file):  # what the program does to an image: (1, {channels}, {size}, {size})
-    image = ImageOps.exif_transpose(Image.open(file)).convert(\"RGBA\")
+    image = ImageOps.exif_transpose(Image.open(file))
+    if image.mode.startswith(\"I\"):  # 16-bit gray, which Pillow would clip
+        image = image.convert(\"I\").point(lambda value: value * (1 / 257) + 0.5).convert(\"L\")
+    image = image.convert(\"RGBA\")
     image = Image.alpha_composite(Image.new(\"RGBA\", image.size, \"white\"), image).convert(\"{mode}\")
     if image.size != ({size}, {size}):
         image = F.center_crop(F.resize(image, {resize}), {size})

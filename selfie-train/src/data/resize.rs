@@ -228,6 +228,9 @@ mod tests {
         // (9 - 4) / 2 = 2.5 rounds to the even 2, (6 - 4) / 2 = 1.
         let cut = centre(&image, 6, 4).unwrap();
         assert_eq!((cut.pixel(0, 0)[0], cut.pixel(3, 3)[0]), (12, 45));
+        // (7 - 4) / 2 = 1.5 rounds to the even 2, where rounding down gives 1.
+        let cut = centre(&gray(7, 4, |x, _| x as u8), 4, 4).unwrap();
+        assert_eq!((cut.pixel(0, 0)[0], cut.pixel(3, 0)[0]), (2, 5));
     }
 
     #[test]
