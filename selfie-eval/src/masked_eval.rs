@@ -126,7 +126,7 @@ impl MaskedEval {
     /// images.
     ///
     /// # Errors
-    /// Where settings, data or weights do not fit.
+    /// Returns an error if settings, data or weights do not fit, or if the weights contain NaN.
     pub fn prepare(
         run: &RunDir,
         step: Option<u64>,
@@ -138,6 +138,7 @@ impl MaskedEval {
         let checkpoint = run.read_checkpoint(step)?;
         let store = ParamStore::new(config.run.seed, device);
         let model = SelfieModel::new(&config, store.builder())?;
+        checkpoint.used_weights().check_finite()?;
         store.load(checkpoint.used_weights())?;
         let task = MaskedPatches::new(model, &config)?;
         let (images, split) = open_split(&config, split)?;

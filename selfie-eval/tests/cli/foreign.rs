@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use selfie_train::Pretrained;
 
 use crate::bad_input::refuses;
-use crate::place::{Place, json};
+use crate::place::{Place, TINY, json};
 
 /// Small images, so that a network for photographs is quick.
 const SMALL: &str = "--data sample --set patch.image_size=32 --set patch.patch_size=8 --set patch.num_targets=4";
@@ -121,6 +121,23 @@ fn weights_with_a_value_that_is_not_finite_are_refused_by_every_command() {
     }
     refuses(&place, "export --from nan.safetensors --out e.safetensors", 2, &words);
     refuses(&place, "import nan.safetensors --out i.safetensors", 2, &words);
+}
+
+#[test]
+fn a_run_whose_weights_are_not_finite_is_not_evaluated() {
+    let place = Place::new();
+    place.run(&format!("pretrain {TINY} --steps 1 --out run --quiet"));
+    let checkpoint = place.path("run/checkpoints/step-00000001.safetensors");
+    let weights = selfie_train::Weights::open(&checkpoint).unwrap();
+    let nan = |name: &str, tensor: &Tensor| match name {
+        "model.encoder.conv1.weight" => (tensor * f64::NAN).unwrap(),
+        _ => tensor.clone(),
+    };
+    let tensors = weights.iter().map(|(name, tensor)| (name.to_owned(), nan(name, tensor))).collect();
+    selfie_train::write_tensors(&checkpoint, &tensors, weights.metadata().unwrap().clone()).unwrap();
+    for command in ["masked-eval", "linear-eval", "knn-eval"] {
+        refuses(&place, &format!("{command} --from run"), 2, &["conv1.weight", "NaN or infinite"]);
+    }
 }
 
 #[test]
