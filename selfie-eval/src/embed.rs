@@ -167,15 +167,18 @@ impl Embed {
         let rows = partial.position().0;
         let finished = Finished { partial: &partial, images: &self.images, widths: &widths, of: &self.of, rows };
         let files = finished.write(out, format)?;
-        let (non_finite, first) = non_finite(&partial)?;
+        let non_finite = partial.non_finite();
         partial.remove()?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(EmbedReport {
             files,
             images: rows,
             left_out: self.images.len() - rows,
-            non_finite,
-            first_non_finite: first.and_then(|i| self.images.known(i)).map(|known| known.name.clone()),
+            non_finite: non_finite.rows as usize,
+            first_non_finite: non_finite
+                .first
+                .and_then(|i| self.images.known(i as usize))
+                .map(|known| known.name.clone()),
             resumed_at,
             features: widths,
             stages: self.trunk.config().depths.len(),
@@ -190,19 +193,6 @@ impl Embed {
     pub fn bad_images(&self) -> Vec<(String, String)> {
         self.images.bad.all()
     }
-}
-
-/// Returns the number of rows that contain NaN or an infinite value, and the image of the first.
-fn non_finite(partial: &Partial) -> Result<(usize, Option<usize>)> {
-    let (mut count, mut first) = (0, None);
-    partial.each(|row| {
-        if row.values.iter().any(|value| !value.is_finite()) {
-            count += 1;
-            first = first.or(Some(row.image));
-        }
-        Ok(())
-    })?;
-    Ok((count, first))
 }
 
 /// What tells these images from others, as far as their names do.

@@ -24,8 +24,20 @@ struct State {
     rows: u64,
     /// The image that comes next, counted over all splits.
     next: u64,
+    /// Rows that are not finite; nothing in states of earlier versions.
+    #[serde(default)]
+    non_finite: NonFinite,
     /// What the rows are of.
     of: Value,
+}
+
+/// Rows that contain NaN or an infinite value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NonFinite {
+    /// Number of such rows.
+    pub(crate) rows: u64,
+    /// Image of the first such row.
+    pub(crate) first: Option<u64>,
 }
 
 /// The rows so far, open at their end.
@@ -54,7 +66,7 @@ impl Partial {
         let (rows_path, state_path) = (folder.join("rows"), folder.join("state.json"));
         let state = match std::fs::read_to_string(&state_path) {
             Ok(text) => known(&folder, &text, of)?,
-            Err(_) => State { rows: 0, next: 0, of: of.clone() },
+            Err(_) => State { rows: 0, next: 0, non_finite: NonFinite::default(), of: of.clone() },
         };
         let file = OpenOptions::new().create(true).write(true).truncate(false).open(&rows_path);
         let file = file.map_err(Error::io(&rows_path))?;
@@ -80,6 +92,11 @@ impl Partial {
         (self.state.rows as usize, self.state.next as usize)
     }
 
+    /// Returns the rows that contain NaN or an infinite value.
+    pub(crate) fn non_finite(&self) -> NonFinite {
+        self.state.non_finite
+    }
+
     /// Adds rows; `next` is the image that comes after them and after all that were left out among them.
     pub(crate) fn add(&mut self, images: &[usize], values: &[f32], next: usize) -> Result<()> {
         let path = self.folder.join("rows");
@@ -87,6 +104,10 @@ impl Partial {
             let mut row = (*image as u64).to_le_bytes().to_vec();
             row.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             self.rows.write_all(&row).map_err(Error::io(&path))?;
+            if values.iter().any(|value| !value.is_finite()) {
+                self.state.non_finite.rows += 1;
+                self.state.non_finite.first.get_or_insert(*image as u64);
+            }
         }
         self.state.rows += images.len() as u64;
         self.state.next = next as u64;
@@ -190,13 +211,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (out, of) = (folder.path().join("f.npy"), json!({ "seed": 1 }));
         let mut partial = Partial::open(&out, &of, 2).unwrap();
-        partial.add(&[0, 2], &[1.0, 2.0, 3.0, 4.0], 3).unwrap();
+        partial.add(&[0, 2], &[1.0, 2.0, 3.0, f32::NAN], 3).unwrap();
         partial.save().unwrap();
-        partial.add(&[3], &[5.0, 6.0], 4).unwrap(); // killed before the next state
+        partial.add(&[3], &[f32::INFINITY, 6.0], 4).unwrap(); // killed before the next state
         drop(partial);
         let partial = Partial::open(&out, &of, 2).unwrap();
         assert_eq!(partial.position(), (2, 3));
-        assert_eq!(rows(&partial), [(0, vec![1.0, 2.0]), (2, vec![3.0, 4.0])]);
+        assert_eq!(partial.non_finite(), NonFinite { rows: 1, first: Some(2) });
+        let rows = rows(&partial);
+        assert_eq!((rows.len(), &rows[0], rows[1].0), (2, &(0, vec![1.0, 2.0]), 2));
+        assert!(rows[1].1[0] == 3.0 && rows[1].1[1].is_nan());
     }
 
     #[test]
