@@ -63,7 +63,7 @@ pub struct Pretrained {
     pub encoder_config: Option<EncoderConfig>,
     /// Mean and standard deviation per channel that the network was trained with, if known.
     pub normalise: Option<(Vec<f32>, Vec<f32>)>,
-    /// Why `normalise` is assumed, if the file does not record it.
+    /// Reason why `normalise` is assumed; `None` if the run or file records it.
     pub assumed: Option<&'static str>,
     /// The place of the network in a file of another project.
     pub found: Option<FoundNetwork>,
@@ -81,7 +81,7 @@ impl Pretrained {
     /// of `torch.save`.
     ///
     /// # Errors
-    /// Returns [`Error::RunDir`] or [`Error::Weights`] if there is no such run or file, it contains no network or several, or a
+    /// Returns [`Error::RunDir`] or [`Error::Weights`] if there is no such run or file, if it contains no network or several, or if a
     /// tensor contains NaN; [`Error::Checkpoint`] if a checkpoint is damaged.
     pub fn open(from: &Path, step: Option<u64>) -> Result<Self> {
         Self::open_wanted(from, &Wanted { step, ..Wanted::default() })

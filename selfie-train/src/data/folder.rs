@@ -154,12 +154,12 @@ fn describe(tree: &Tree, layout: &Layout, labels: &[u32], notes: Option<&Path>) 
         recognized.splits.push(found);
     }
     if !layout.named.is_empty() {
-        recognized.remarks.push("the splits are those of the words in the files' names".to_owned());
+        recognized.remarks.push("the words in the file names give the splits".to_owned());
     }
     if let Some((count, first)) = &layout.unclear {
         recognized.remarks.push(format!(
-            "images with a word for a test split in their names, such as {first}, are trained on: {count}; for splits by names every \
-             image needs a word, some of them train"
+            "images with a word for a test split in their names, such as {first}, are trained on: {count}; file names \
+             give the splits only if every name has a word, and some have train"
         ));
     }
     for split in layout.splits.iter().filter(|_| layout.named.is_empty()) {

@@ -1,4 +1,4 @@
-//! Which addresses may receive the token: those of the endpoint's own scheme, host and port.
+//! Origin of an address: only addresses with the scheme, host and port of the endpoint receive the token.
 
 use ureq::http::Uri;
 

@@ -31,8 +31,8 @@ pub(super) enum Failure {
     /// An answer that no hub gives.
     #[error("{0}")]
     Answer(String),
-    /// The part that is here is as long as the file, or longer.
-    #[error("the part in the cache has no end")]
+    /// The part in the cache is as long as the file, or longer.
+    #[error("the part in the cache is as long as the file, or longer")]
     UselessPart,
 }
 
@@ -41,7 +41,7 @@ type Result<T> = std::result::Result<T, Failure>;
 /// Names and values of headers, those of all answers together.
 type Headers = Vec<(String, String)>;
 
-/// A way to the hub.
+/// Client for one endpoint of the hub.
 pub(super) struct Transfer {
     agent: Agent,
     endpoint: String,
@@ -121,7 +121,7 @@ impl Transfer {
         }
     }
 
-    /// Asks for one byte of a file, and so for everything about it.
+    /// Requests one byte of a file; returns its etag, commit and size from the headers.
     fn ask(&self, address: &str) -> Result<Remote> {
         let (own, last) = self.follow(address, Some("bytes=0-0"))?;
         let header = |name: &str| own.iter().find_map(|(known, value)| (known == name).then(|| value.clone()));
